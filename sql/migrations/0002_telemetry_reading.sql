@@ -1,9 +1,12 @@
 -- The raw readings, in one-day chunks: a hypertable where TimescaleDB is installed, range partitions elsewhere.
 -- create_telemetry_chunks() and drop_old_telemetry() hide the difference.
 
+-- An installed TimescaleDB that the server has not preloaded would end the connection; its setting tells them apart.
 DO $$
 BEGIN
-    IF EXISTS (SELECT FROM pg_available_extensions WHERE name = 'timescaledb') THEN
+    IF EXISTS (SELECT FROM pg_available_extensions WHERE name = 'timescaledb')
+        AND EXISTS (SELECT FROM pg_settings WHERE name = 'timescaledb.max_background_workers')
+    THEN
         CREATE EXTENSION IF NOT EXISTS timescaledb;
     END IF;
 END $$;
