@@ -22,7 +22,7 @@ def migrate(database_url: str) -> None:
 
     `database_url` is a libpq URL (postgresql://...) or key=value string.
     """
-    # libpq reads the URL itself: SQLAlchemy's parser knows neither several hosts nor all of libpq's parameters.
+    # libpq reads the URL itself: what SQLAlchemy makes of one is not always what libpq means by it.
     engine = create_engine(
         "postgresql+psycopg://", creator=lambda: psycopg.connect(database_url), poolclass=NullPool
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import LiteralString, cast
+from typing import cast
 
 import psycopg
 from alembic import op
@@ -13,5 +13,5 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 def run_migration_file(name: str) -> None:
     """Run all statements of migrations/`name` as they stand: no parameters, so % is only a percent sign."""
-    driver_connection = cast(psycopg.Connection, op.get_bind().connection.driver_connection)
-    driver_connection.execute(cast(LiteralString, (MIGRATIONS / name).read_text("utf-8")))
+    connection = cast(psycopg.Connection, op.get_bind().connection.driver_connection)
+    connection.execute((MIGRATIONS / name).read_bytes())

@@ -62,6 +62,7 @@ CREATE TABLE link_interval (
 );
 CREATE UNIQUE INDEX link_interval_one_open_per_source ON link_interval (source) WHERE ended_at IS NULL;
 CREATE INDEX ON link_interval (started_at);
+CREATE INDEX ON link_interval (ended_at);
 COMMENT ON TABLE link_interval IS
     'One row per stretch of one link state. An instant is live when any source has a LIVE interval over it.';
 COMMENT ON COLUMN link_interval.link_interval_id IS 'Order of appearance.';
