@@ -1,0 +1,266 @@
+"""Where the pure detectors meet the store: load a window, detect, store. No Dagster, no clock.
+
+The live sensor, the backfill and the command line all go through `detect_span`: they give the same events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import pandas as pd
+import psycopg
+from psycopg.types.json import Jsonb
+
+from peebot_dagster.detectors.detector import DetectedEvent, Detector, LiveInterval, Window
+from peebot_dagster.store import (
+    HOUR,
+    contiguous_spans,
+    hour_of,
+    lock_processor,
+    mark_processed,
+    revisions,
+    stale_hours,
+)
+
+__all__ = [
+    "DetectionResult",
+    "catch_up",
+    "detect_span",
+    "last_error",
+    "load_window",
+    "record_failure",
+    "stale_hours",
+]
+
+
+@dataclass(frozen=True)
+class DetectionResult:
+    """What a detection changed in the store, and all events (none retracted) that start in the span.
+
+    `changed_hours` (UTC, sorted) are the hours in which something was new, updated or retracted.
+    """
+
+    new: tuple[DetectedEvent, ...]
+    updated: tuple[DetectedEvent, ...]
+    retracted: tuple[UUID, ...]
+    events: tuple[DetectedEvent, ...]
+    changed_hours: tuple[datetime, ...]
+    watermark: datetime
+
+
+def load_window(
+    connection: psycopg.Connection, detector: Detector, start: datetime, end: datetime
+) -> Window:
+    """The telemetry (UTC) that the detector needs to find each event that starts in [start, end).
+
+    It reaches from start - look_back to end + settle, or to the watermark when that comes first.
+    """
+    window_start, window_end = start - detector.look_back, end + detector.settle
+    channels: dict[int, str] = dict(
+        connection.execute(
+            "SELECT channel_id, item_id FROM telemetry_channel WHERE item_id = ANY(%s)",
+            (list(detector.items),),
+        ).fetchall()
+    )
+    window_end = max(window_start, _watermark(connection, list(channels), window_start, window_end))
+    rows = connection.execute(
+        "SELECT ts, channel_id, value, status_class FROM telemetry_window(%s::smallint[], %s, %s)",
+        (list(channels), window_start, window_end),
+    ).fetchall()
+    readings = pd.DataFrame(
+        {
+            "ts": pd.to_datetime([row[0] for row in rows], utc=True),
+            "item": pd.Series([channels[row[1]] for row in rows], dtype="object"),
+            "value": pd.Series([row[2] for row in rows], dtype="float64"),
+            "status_class": pd.Series([row[3] for row in rows], dtype="Int64"),
+        }
+    )
+    return Window(window_start, window_end, readings, _live(connection, window_start, window_end))
+
+
+def _watermark(
+    connection: psycopg.Connection, channel_ids: Sequence[int], start: datetime, end: datetime
+) -> datetime:
+    """The event time up to which the telemetry before `end` is known.
+
+    A daemon that is listening (live or in a replay) inside [start, end) sets it; otherwise time is known to
+    have passed as far as anything newer is stored.
+    """
+    ((heard, last_seen, last_hour, own),) = connection.execute(
+        """
+        SELECT (SELECT max(last_seen_at) FROM link_interval
+                WHERE ended_at IS NULL AND last_seen_at >= %(start)s AND last_seen_at < %(end)s),
+               (SELECT max(last_seen_at) FROM link_interval),
+               (SELECT max(hour) FROM telemetry_revision),
+               (SELECT max(newest.ts) FROM unnest(%(channels)s::smallint[]) AS c (id), LATERAL (
+                    SELECT r.ts FROM telemetry_reading r
+                    WHERE r.channel_id = c.id AND r.ts >= %(start)s AND r.ts < %(end)s
+                    ORDER BY r.ts DESC LIMIT 1) AS newest)
+        """,
+        {"start": start, "end": end, "channels": list(channel_ids)},
+    ).fetchall()
+    # The end of a window is exclusive and the newest reading belongs to what is known.
+    own_end = None if own is None else own + timedelta(microseconds=1)
+    known = [heard, own_end] if heard is not None else [last_seen, last_hour, own_end]
+    return min(end, max((moment for moment in known if moment is not None), default=start))
+
+
+def _live(connection: psycopg.Connection, start: datetime, end: datetime) -> tuple[LiveInterval, ...] | None:
+    ((known,),) = connection.execute(
+        """
+        SELECT EXISTS (SELECT FROM link_interval
+                       WHERE started_at < %(end)s AND coalesce(ended_at, last_seen_at) > %(start)s)
+        """,
+        {"start": start, "end": end},
+    ).fetchall()
+    if not known:
+        return None
+    rows = connection.execute(
+        "SELECT started_at, ended_at FROM live_intervals(%s, %s) ORDER BY started_at", (start, end)
+    ).fetchall()
+    return tuple(LiveInterval(*row) for row in rows)
+
+
+def detect_span(
+    connection: psycopg.Connection, detector: Detector, start: datetime, end: datetime
+) -> DetectionResult:
+    """Bring detected_event in line with the telemetry of [start, end) (UTC) in one transaction.
+
+    That telemetry bears on events that start up to `settle` earlier and up to `look_back` later; those are
+    computed too. An hour counts as processed once the watermark has passed it by `settle`: until then time
+    alone may change its events.
+    """
+    with connection.transaction():
+        lock_processor(connection, detector.name)
+        seen = revisions(connection, start, end)
+        first, last = start - detector.settle, end + detector.look_back
+        window = load_window(connection, detector, first, last)
+        found = {event.event_id: event for event in detector.detect(window)}
+        stored: dict[UUID, datetime] = dict(
+            connection.execute(
+                "SELECT event_id, started_at FROM detected_event"
+                " WHERE detector = %s AND started_at >= %s AND started_at < %s",
+                (detector.name, first, last),
+            ).fetchall()
+        )
+        # A stored event may begin elsewhere now (the uncertain begin of a masked one): its id decides.
+        kept = [e for e in found.values() if first <= e.started_at < last or e.event_id in stored]
+        new, updated = _upsert(connection, kept)
+        retracted = _retract(connection, detector, stored.keys() - found.keys())
+        settled = {hour: seen[hour] for hour in seen if hour + HOUR + detector.settle <= window.end}
+        mark_processed(connection, detector.name, settled)
+        connection.execute(
+            """
+            INSERT INTO processor_state AS p (detector, version, watermark, last_run_at, last_error)
+            VALUES (%s, %s, %s, clock_timestamp(), NULL)
+            ON CONFLICT (detector) DO UPDATE SET version = excluded.version,
+                watermark = greatest(p.watermark, excluded.watermark),
+                last_run_at = excluded.last_run_at, last_error = NULL
+            """,
+            (detector.name, detector.version, window.end),
+        )
+    changed = [found[event_id].started_at for event_id in new + updated]
+    changed += [stored[event_id] for event_id in retracted]
+    return DetectionResult(
+        new=tuple(found[event_id] for event_id in new),
+        updated=tuple(found[event_id] for event_id in updated),
+        retracted=retracted,
+        events=tuple(e for e in kept if start <= e.started_at < end),
+        changed_hours=tuple(sorted({hour_of(moment) for moment in changed})),
+        watermark=window.end,
+    )
+
+
+def _upsert(
+    connection: psycopg.Connection, events: Sequence[DetectedEvent]
+) -> tuple[list[UUID], list[UUID]]:
+    """Insert or update; the ids of the new ones, and of those that really changed."""
+    if not events:
+        return [], []
+    rows = connection.execute(
+        """
+        INSERT INTO detected_event AS stored (event_id, detector, detector_version, event_type, channel_id,
+                                              started_at, ended_at, state, confidence, payload)
+        SELECT found.event_id, found.detector, found.detector_version, found.event_type, channel.channel_id,
+               found.started_at, found.ended_at, found.state, found.confidence, found.payload
+        FROM jsonb_to_recordset(%s) AS found (event_id uuid, detector text, detector_version text,
+             event_type text, item text, started_at timestamptz, ended_at timestamptz, state text,
+             confidence real, payload jsonb)
+        LEFT JOIN telemetry_channel AS channel ON channel.item_id = found.item
+        ON CONFLICT (event_id) DO UPDATE SET
+            detector_version = excluded.detector_version, event_type = excluded.event_type,
+            channel_id = excluded.channel_id, started_at = excluded.started_at, ended_at = excluded.ended_at,
+            state = excluded.state, confidence = excluded.confidence, payload = excluded.payload,
+            updated_at = clock_timestamp()
+        WHERE (stored.detector_version, stored.event_type, stored.channel_id,
+               stored.started_at, stored.ended_at, stored.state, stored.confidence, stored.payload)
+            IS DISTINCT FROM (excluded.detector_version, excluded.event_type, excluded.channel_id,
+               excluded.started_at, excluded.ended_at, excluded.state, excluded.confidence, excluded.payload)
+        RETURNING event_id, xmax = 0 -- xmax is 0 in a row that this statement inserted
+        """,
+        (
+            Jsonb(
+                [
+                    {
+                        "event_id": str(e.event_id),
+                        "detector": e.detector,
+                        "detector_version": e.detector_version,
+                        "event_type": e.event_type,
+                        "item": e.item,
+                        "started_at": e.started_at.isoformat(),
+                        "ended_at": None if e.ended_at is None else e.ended_at.isoformat(),
+                        "state": e.state,
+                        "confidence": e.confidence,
+                        "payload": dict(e.payload),
+                    }
+                    for e in events
+                ]
+            ),
+        ),
+    ).fetchall()
+    return [i for i, is_new in rows if is_new], [i for i, is_new in rows if not is_new]
+
+
+def _retract(connection: psycopg.Connection, detector: Detector, event_ids: set[UUID]) -> tuple[UUID, ...]:
+    rows = connection.execute(
+        """
+        UPDATE detected_event SET state = 'retracted', detector_version = %s, updated_at = clock_timestamp()
+        WHERE event_id = ANY(%s) AND state <> 'retracted' RETURNING event_id
+        """,
+        (detector.version, list(event_ids)),
+    ).fetchall()
+    return tuple(row[0] for row in rows)
+
+
+def catch_up(connection: psycopg.Connection, detector: Detector, limit_hours: int) -> list[DetectionResult]:
+    """Detect over the stale hours, at most `limit_hours`, the newest first so that live is never starved."""
+    hours = stale_hours(connection, detector.name)[:limit_hours]
+    connection.commit()
+    return [detect_span(connection, detector, start, end) for start, end in contiguous_spans(hours)]
+
+
+def last_error(connection: psycopg.Connection, detector: Detector) -> str | None:
+    """Why the last run of the detector failed; None when it did not."""
+    row = connection.execute(
+        "SELECT last_error FROM processor_state WHERE detector = %s", (detector.name,)
+    ).fetchone()
+    return None if row is None else row[0]
+
+
+def record_failure(connection: psycopg.Connection, detector: Detector, error: Exception) -> str:
+    """Note in processor_state why the detector failed; returns what was noted."""
+    reason = f"{type(error).__name__}: {error}"
+    with connection.transaction():
+        connection.execute(
+            """
+            INSERT INTO processor_state (detector, version, last_run_at, last_error)
+            VALUES (%s, %s, clock_timestamp(), %s)
+            ON CONFLICT (detector) DO UPDATE SET version = excluded.version,
+                last_run_at = excluded.last_run_at, last_error = excluded.last_error
+            """,
+            (detector.name, detector.version, reason),
+        )
+    return reason

@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+from peebot_dagster.detection import catch_up, detect_span, last_error, load_window, record_failure, stale_hours
+from peebot_dagster.detectors.detector import Detector, LiveInterval
+
+StoreReadings = Callable[[Sequence[tuple[datetime, float]]], None]
+SayLive = Callable[[datetime, datetime], None]
+
+HOUR = timedelta(hours=1)
+MINUTE = timedelta(minutes=1)
+SECOND = timedelta(seconds=1)
+
+
+def events(connection: psycopg.Connection) -> list[dict[str, Any]]:
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(
+            "SELECT event_id, started_at, ended_at, state, confidence, payload FROM detected_event"
+            " WHERE state <> 'retracted' ORDER BY started_at"
+        ).fetchall()
+
+
+def random_level(seed: int, start: datetime, hours: int) -> list[tuple[datetime, float]]:
+    """A level that dithers by 1 and now and then jumps by 2 to 5, with silent stretches of 10 minutes."""
+    source = random.Random(seed)
+    level, moment, readings = 5.0, start, []
+    while moment < start + hours * HOUR:
+        readings.append((moment, level))
+        level = max(0, level + source.choice([-1, 1, -1, 1, 2, 3, 5, -4]))
+        moment += timedelta(seconds=source.choice([1, 6, 30, 60, 600]))
+    return readings
+
+
+def test_a_jump_in_the_readings_becomes_one_row_whoever_looks_and_how_often(
+    connection: psycopg.Connection, store_readings: StoreReadings, jump: Detector, day: datetime
+) -> None:
+    store_readings([(day, 10), (day + 10 * MINUTE, 13), (day + 2 * HOUR, 13)])
+
+    first = detect_span(connection, jump, day, day + HOUR)
+    again = detect_span(connection, jump, day, day + HOUR)
+    wider = detect_span(connection, jump, day - HOUR, day + 3 * HOUR)
+
+    assert [e.event_type for e in first.new] == ["jump"]
+    assert first.changed_hours == (day,)
+    assert not again.new
+    assert not again.updated
+    assert not again.changed_hours
+    assert not wider.changed_hours
+    assert [row["started_at"] for row in events(connection)] == [day + 10 * MINUTE]
+    assert events(connection)[0]["payload"] == {"amount_percent": 3.0}
+
+
+def test_the_window_holds_the_last_reading_before_it_and_ends_at_the_watermark(
+    connection: psycopg.Connection,
+    store_readings: StoreReadings,
+    live_link: SayLive,
+    jump: Detector,
+    day: datetime,
+) -> None:
+    store_readings([(day - 5 * HOUR, 7), (day + 10 * MINUTE, 8)])
+    live_link(day - 5 * HOUR, day + 20 * MINUTE)
+
+    window = load_window(connection, jump, day, day + HOUR)
+
+    assert window.start == day - jump.look_back
+    assert window.end == day + 20 * MINUTE
+    assert list(window.readings["value"]) == [7, 8]
+    assert window.live == (LiveInterval(window.start, window.end),)
+    assert str(window.readings.dtypes["status_class"]) == "Int64"
+
+
+def test_without_any_word_about_the_link_the_window_says_so(
+    connection: psycopg.Connection, store_readings: StoreReadings, jump: Detector, day: datetime
+) -> None:
+    store_readings([(day, 7)])
+
+    assert load_window(connection, jump, day, day + HOUR).live is None
+
+
+def test_a_listening_daemon_holds_the_watermark_back_even_when_newer_telemetry_is_stored(
+    connection: psycopg.Connection, store_readings: StoreReadings, jump: Detector, day: datetime
+) -> None:
+    store_readings([(day, 7), (day + 9 * MINUTE, 8), (day + 90 * HOUR, 8)])
+    connection.execute(
+        "INSERT INTO link_interval (source, state, started_at, last_seen_at) VALUES ('replay', 'LIVE', %s, %s)",
+        (day, day + 10 * MINUTE),
+    )
+
+    assert load_window(connection, jump, day, day + HOUR).end == day + 10 * MINUTE
+
+
+def test_an_event_closes_when_time_has_passed_although_its_channel_is_silent(
+    connection: psycopg.Connection, store_readings: StoreReadings, jump: Detector, day: datetime
+) -> None:
+    store_readings([(day, 10), (day + 10 * MINUTE, 13)])
+    catch_up(connection, jump, 72)
+    assert events(connection)[0]["state"] == "open"
+
+    store_readings([(day + 9 * HOUR, 13)])
+    results = catch_up(connection, jump, 72)
+
+    assert events(connection)[0]["state"] == "closed"
+    assert sum(len(result.updated) for result in results) == 1
+
+
+def test_an_hour_is_stale_until_the_watermark_has_passed_its_settle_time(
+    connection: psycopg.Connection, store_readings: StoreReadings, jump: Detector, day: datetime
+) -> None:
+    store_readings([(day + 10 * MINUTE, 13)])
+    catch_up(connection, jump, 72)
+    assert stale_hours(connection, jump.name) == [day]
+
+    store_readings([(day + HOUR + 3 * MINUTE, 13)])
+    catch_up(connection, jump, 72)
+    assert stale_hours(connection, jump.name) == [day + HOUR]
+
+
+def test_catching_up_takes_the_newest_hours_first_and_no_more_than_asked(
+    connection: psycopg.Connection, store_readings: StoreReadings, jump: Detector, day: datetime
+) -> None:
+    store_readings([(day + i * HOUR + 30 * MINUTE, float(3 * i)) for i in range(10)])
+
+    catch_up(connection, jump, 3)
+
+    assert [row["started_at"].hour for row in events(connection)] == [7, 8, 9]
+    for _ in range(4):
+        catch_up(connection, jump, 3)
+    assert len(events(connection)) == 9
+    assert stale_hours(connection, jump.name) == [day + 9 * HOUR]
+
+
+def test_late_readings_correct_the_events_of_the_hour_before_and_after_them_too(
+    connection: psycopg.Connection, store_readings: StoreReadings, jump: Detector, day: datetime
+) -> None:
+    store_readings([(day, 10), (day + HOUR + MINUTE, 16), (day + 5 * HOUR, 16)])
+    catch_up(connection, jump, 72)
+    (event,) = events(connection)
+    assert event["started_at"] == day + HOUR + MINUTE
+
+    store_readings([(day + HOUR - SECOND, 15)])
+    (result,) = [r for r in catch_up(connection, jump, 72) if r.changed_hours]
+
+    assert result.retracted == (event["event_id"],)
+    assert result.changed_hours == (day, day + HOUR)
+    assert [row["started_at"] for row in events(connection)] == [day + HOUR - SECOND]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_stream_in_random_pieces_gives_the_same_events_as_one_backfill(
+    connection: psycopg.Connection, store_readings: StoreReadings, jump: Detector, day: datetime, seed: int
+) -> None:
+    readings = random_level(seed, day, hours=6)
+    source = random.Random(seed)
+    rest = list(readings)
+    while rest:
+        size = source.randrange(1, 25)
+        piece, rest = rest[:size], rest[size:]
+        if source.random() < 0.2 and rest:
+            late = rest.pop(0)
+            store_readings(piece[::-1])
+            catch_up(connection, jump, 2)
+            piece = [late]
+        store_readings(piece)
+        catch_up(connection, jump, 2)
+    while len(stale_hours(connection, jump.name)) > 1:
+        catch_up(connection, jump, 2)
+    streamed = events(connection)
+
+    connection.execute("DELETE FROM detected_event")
+    detect_span(connection, jump, day, day + 7 * HOUR)
+
+    assert len(streamed) > 10
+    assert streamed == events(connection)
+
+
+def test_a_failed_detection_leaves_the_store_as_it_was_and_says_why(
+    connection: psycopg.Connection, store_readings: StoreReadings, broken: Detector, day: datetime
+) -> None:
+    store_readings([(day, 10)])
+
+    with pytest.raises(ZeroDivisionError) as failure:
+        detect_span(connection, broken, day, day + HOUR)
+    record_failure(connection, broken, failure.value)
+
+    assert stale_hours(connection, broken.name) == [day]
+    assert last_error(connection, broken) == "ZeroDivisionError: by design"
+
+
+def test_readings_that_are_stored_while_a_detection_runs_leave_their_hour_stale(
+    connection: psycopg.Connection,
+    database_url: str,
+    store_readings: StoreReadings,
+    jump: Detector,
+    day: datetime,
+) -> None:
+    store_readings([(day, 10), (day + 5 * HOUR, 10)])
+
+    class Interrupted(type(jump)):  # type: ignore[misc]
+        def detect(self, window: Any) -> Any:
+            store_readings([(day + MINUTE, 13)])
+            return super().detect(window)
+
+    with psycopg.connect(database_url) as other:
+        detect_span(other, Interrupted(), day, day + HOUR)
+    assert day in stale_hours(connection, jump.name)
+
+    catch_up(connection, jump, 72)
+    assert len(events(connection)) == 1
