@@ -98,8 +98,9 @@ COMMENT ON COLUMN processor_revision.processor IS 'telemetry_minute, or the name
 COMMENT ON COLUMN processor_revision.hour IS 'Start of the hour (UTC).';
 COMMENT ON COLUMN processor_revision.revision IS 'telemetry_revision.revision as it was when the processor read the hour.';
 
+-- No foreign key: it would cost two thirds of the time of a refresh, which takes the channels from telemetry_channel anyway.
 CREATE TABLE telemetry_minute (
-    channel_id smallint NOT NULL REFERENCES telemetry_channel,
+    channel_id smallint NOT NULL,
     minute timestamptz NOT NULL,
     first_value double precision,
     last_value double precision,
@@ -112,11 +113,12 @@ CREATE TABLE telemetry_minute (
 );
 CREATE INDEX ON telemetry_minute (minute);
 COMMENT ON TABLE telemetry_minute IS
-    'One row per channel and minute in which the link was live or a reading arrived; the last value is carried forward while live.';
+    'One row per channel and minute in which a known value held while the link was live, or a reading was made; '
+    'the last value is carried forward while live.';
 COMMENT ON COLUMN telemetry_minute.channel_id IS 'The channel.';
 COMMENT ON COLUMN telemetry_minute.minute IS 'Start of the minute (UTC).';
-COMMENT ON COLUMN telemetry_minute.first_value IS 'Value at the first live instant of the minute (carried in, or the first reading).';
-COMMENT ON COLUMN telemetry_minute.last_value IS 'Value at the last live instant of the minute.';
+COMMENT ON COLUMN telemetry_minute.first_value IS 'First known value of the minute while live (carried in, or read).';
+COMMENT ON COLUMN telemetry_minute.last_value IS 'Last known value of the minute while live.';
 COMMENT ON COLUMN telemetry_minute.min_value IS 'Least value that held while live, however short.';
 COMMENT ON COLUMN telemetry_minute.max_value IS 'Greatest value that held while live, however short.';
 COMMENT ON COLUMN telemetry_minute.mean_value IS 'Mean weighted by the time that each value held while live; NULL when never live.';

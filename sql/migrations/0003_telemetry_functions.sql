@@ -1,4 +1,4 @@
--- What everyone above the tables calls: chunks, windows of readings, live time. All time is UTC, all ranges are half-open.
+-- What everyone above the tables calls: chunks, windows of readings, live time. Time is UTC, ranges are half-open.
 
 CREATE FUNCTION create_telemetry_chunks(range_start timestamptz, range_end timestamptz) RETURNS void
 LANGUAGE plpgsql SET timezone = 'UTC' AS $$
@@ -91,4 +91,5 @@ LANGUAGE sql STABLE AS $$
     ORDER BY lower(live)
 $$;
 COMMENT ON FUNCTION live_intervals(timestamptz, timestamptz) IS
-    'The time in the range for which any source was LIVE, as disjoint intervals in order; a current interval counts up to its last_seen_at.';
+    'The time in the range for which any source was LIVE, as disjoint intervals in order; '
+    'a current interval counts up to its last_seen_at.';
