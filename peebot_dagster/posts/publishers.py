@@ -1,0 +1,96 @@
+"""Where a text goes: the interface of a platform, the dry run, and the choice between them."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from pydantic import BaseModel, ConfigDict, SecretStr
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PublishResult:
+    """A text that was taken. `external_id` is its id on the platform, None when nothing was sent."""
+
+    external_id: str | None
+    link: str | None = None
+
+
+class PublishRefused(Exception):  # noqa: N818 - an outcome of the platform, not a fault of ours
+    """The text is certainly not public. `reason` is a short code, `detail` what the platform said."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
+
+
+class PublishUncertain(Exception):  # noqa: N818 - an outcome of the platform, not a fault of ours
+    """The text may be public or not, so it must never be sent again. `reason` is a short code."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
+
+
+class Publisher(Protocol):
+    """A platform that takes texts."""
+
+    @property
+    def platform(self) -> str:
+        """Name in the ledger."""
+        ...
+
+    def publish(self, text: str) -> PublishResult:
+        """Publish once. Raises PublishRefused or PublishUncertain; never tries again by itself."""
+        ...
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """Sends nothing: the ledger shows what would have been posted."""
+
+    platform: str = "dry_run"
+
+    def publish(self, text: str) -> PublishResult:
+        return PublishResult(external_id=None)
+
+
+class XCredentials(BaseModel):
+    """OAuth 1.0a user context of the account that posts; the values never show in a repr or a log."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    consumer_key: SecretStr
+    consumer_secret: SecretStr
+    access_token: SecretStr
+    access_token_secret: SecretStr
+
+
+X_VARIABLES = {
+    "consumer_key": "PEEBOT_X_CONSUMER_KEY",
+    "consumer_secret": "PEEBOT_X_CONSUMER_SECRET",
+    "access_token": "PEEBOT_X_ACCESS_TOKEN",
+    "access_token_secret": "PEEBOT_X_ACCESS_TOKEN_SECRET",
+}
+"""Which environment variable holds which credential for X."""
+
+
+def publisher_from_environment(environment: Mapping[str, str] = os.environ) -> Publisher:
+    """X when all four credentials are set and PEEBOT_POSTS is not dry_run, else the dry run."""
+    if environment.get("PEEBOT_POSTS", "").strip() == "dry_run":
+        return DryRun()
+    given = {field: environment.get(name, "").strip() for field, name in X_VARIABLES.items()}
+    missing = [X_VARIABLES[field] for field, value in given.items() if not value]
+    if missing:
+        if len(missing) < len(X_VARIABLES):
+            log.warning("Posts are a dry run: %s not set", ", ".join(missing))
+        return DryRun()
+    # Imported here: tweepy costs every run and every tick of a process that only wants to know the policy.
+    from peebot_dagster.posts.x_publisher import XPublisher
+
+    return XPublisher(XCredentials.model_validate(given))
