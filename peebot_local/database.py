@@ -1,0 +1,122 @@
+"""The two databases, PeeBot's and Dagster's beside it: made, migrated, and reached with helpful errors."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+import psycopg
+from psycopg import errors
+from psycopg import sql as pgsql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from peebot_local.errors import MendableError
+from sql.migrate import migrate
+
+PROJECT = Path(__file__).resolve().parent.parent
+_MIGRATED_BY = "migrated-by"
+
+
+def describe(database_url: str) -> str:
+    """Where a database is, without its password."""
+    parts = conninfo_to_dict(database_url)
+    return f"{parts.get('dbname')} on {parts.get('host', 'localhost')}:{parts.get('port', 5432)}"
+
+
+@contextmanager
+def mendable(database_url: str) -> Iterator[None]:
+    """Turn what PostgreSQL says in the block into one line that says what to do."""
+    place = describe(database_url)
+    try:
+        yield
+    except errors.DiskFull as error:
+        raise MendableError(
+            f"the disk of the database {place} is full; free some space and start again"
+        ) from error
+    except errors.InsufficientPrivilege as error:
+        reason = _one_line(error)
+        raise MendableError(f"the user of the database {place} lacks a right ({reason}); grant it") from error
+    except psycopg.OperationalError as error:
+        raise MendableError(
+            f"cannot reach the database {place} ({_one_line(error)}); "
+            "correct PEEBOT_DATABASE_URL, or mend that server and start again"
+        ) from error
+
+
+def _one_line(error: psycopg.Error) -> str:
+    return str(error).strip().splitlines()[-1].strip()
+
+
+def reachable(database_url: str) -> bool:
+    """Whether the database takes connections now."""
+    try:
+        psycopg.connect(database_url, connect_timeout=2).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+def create_database(server_url: str, name: str) -> None:
+    """Make the database if it is not there; `server_url` is any database of the same server."""
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        if connection.execute("SELECT FROM pg_database WHERE datname = %s", (name,)).fetchone() is None:
+            connection.execute(pgsql.SQL("CREATE DATABASE {}").format(pgsql.Identifier(name)))
+
+
+def migrate_databases(database_url: str, dagster_home: Path) -> None:
+    """Bring PeeBot's and Dagster's database to the newest schema; quick when they are."""
+    with mendable(database_url):
+        migrate(database_url)
+        create_database(database_url, _dagster_database(database_url))
+    prepare_dagster_home(dagster_home)
+    stamp = dagster_home / _MIGRATED_BY
+    signature = f"dagster {version('dagster')} {describe(database_url)}"
+    if stamp.exists() and stamp.read_text() == signature and _has_dagster_tables(database_url):
+        return
+    result = subprocess.run(
+        [sys.executable, "-P", "-m", "dagster", "instance", "migrate"],
+        env={**os.environ, **dagster_environment(database_url, dagster_home)}, cwd="/",
+        text=True, capture_output=True, check=False,
+    )
+    if result.returncode != 0:
+        raise MendableError(
+            f"Dagster could not make its tables in {_dagster_database(database_url)}; mend what it says",
+            tuple(result.stderr.strip().splitlines()[-8:]),
+        )
+    stamp.write_text(signature)
+
+
+def prepare_dagster_home(dagster_home: Path) -> None:
+    """Give Dagster its home with the project's dagster.yaml as it is now."""
+    dagster_home.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(PROJECT / "dagster.yaml", dagster_home / "dagster.yaml")
+
+
+def dagster_environment(database_url: str, dagster_home: Path) -> Mapping[str, str]:
+    """The variables that dagster.yaml and the definitions read."""
+    parts = conninfo_to_dict(database_url)
+    return {
+        "DAGSTER_HOME": str(dagster_home),
+        "DAGSTER_PG_USER": str(parts.get("user") or ""),
+        "DAGSTER_PG_PASSWORD": str(parts.get("password") or ""),
+        "DAGSTER_PG_HOST": str(parts.get("host") or "localhost"),
+        "DAGSTER_PG_PORT": str(parts.get("port") or 5432),
+        "DAGSTER_PG_DB": _dagster_database(database_url),
+        "PEEBOT_DATABASE_URL": database_url,
+    }
+
+
+def _dagster_database(database_url: str) -> str:
+    return f"{conninfo_to_dict(database_url)['dbname']}_dagster"
+
+
+def _has_dagster_tables(database_url: str) -> bool:
+    url = make_conninfo(database_url, dbname=_dagster_database(database_url))
+    with mendable(url), psycopg.connect(url) as connection:
+        return connection.execute("SELECT to_regclass('runs') IS NOT NULL").fetchone() == (True,)

@@ -1,0 +1,117 @@
+"""The folder in which one running PeeBot keeps its state, and the lock that only one runner holds."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from peebot_local.embedded_postgres import EmbeddedPostgres
+from peebot_local.errors import MendableError
+
+_TRIES = 6
+
+
+class RunnerState(BaseModel):
+    """What a runner tells other commands about itself."""
+
+    model_config = ConfigDict(frozen=True)
+
+    pid: int
+    ui_url: str | None = None
+    code_server_port: int | None = None
+
+
+@dataclass(frozen=True)
+class Home:
+    """The paths below PEEBOT_HOME."""
+
+    path: Path
+
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
+    @property
+    def dagster(self) -> Path:
+        return self.path / "dagster"
+
+    @property
+    def children(self) -> Path:
+        return self.path / "children.json"
+
+    @property
+    def postgres(self) -> EmbeddedPostgres:
+        return EmbeddedPostgres(self.path / "postgres")
+
+    @property
+    def _lock(self) -> Path:
+        return self.path / "runner.lock"
+
+    @property
+    def _state(self) -> Path:
+        return self.path / "runner.json"
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Be the one runner of this home; a runner that died, however it died, holds nothing."""
+        try:
+            self.logs.mkdir(parents=True, exist_ok=True)
+            lock = self._lock.open("a+")
+        except OSError as error:
+            raise MendableError(
+                f"cannot write to {self.path} ({error.strerror}); "
+                "mend that, or set PEEBOT_HOME to another folder"
+            ) from error
+        with lock:
+            if not self._take(lock):
+                state = self.running()
+                raise MendableError(
+                    f"PeeBot already runs on {self.path} with pid {state.pid if state else 'unknown'}; "
+                    "stop that one, or set PEEBOT_HOME to another folder"
+                )
+            self.announce(RunnerState(pid=os.getpid()))
+            try:
+                yield
+            finally:
+                self._state.unlink(missing_ok=True)
+
+    @staticmethod
+    def _take(lock: TextIO) -> bool:
+        # `running()` of another command may hold it for a moment.
+        for _ in range(_TRIES):
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            except BlockingIOError:
+                time.sleep(0.05)
+        return False
+
+    def announce(self, state: RunnerState) -> None:
+        """Publish the state of the runner that holds this home."""
+        fresh = self._state.with_suffix(".new")
+        fresh.write_text(state.model_dump_json())
+        fresh.replace(self._state)
+
+    def running(self) -> RunnerState | None:
+        """The runner that holds this home now, if any."""
+        try:
+            with self._lock.open("r") as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                return None
+        except FileNotFoundError:
+            return None
+        except BlockingIOError:
+            pass
+        try:
+            return RunnerState.model_validate(json.loads(self._state.read_text()))
+        except (FileNotFoundError, json.JSONDecodeError, ValidationError):
+            return None

@@ -1,0 +1,112 @@
+"""The processes that make up a PeeBot: how each is started, in terms of the supervisor."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from peebot_local.database import PROJECT, reachable
+from peebot_local.embedded_postgres import EmbeddedPostgres, server_environment
+from peebot_local.processes import StopManner
+from peebot_local.supervisor import Child
+
+DATABASE = "peebot"
+CODE_LOCATION = "peebot"
+_SCRIPTS = Path(sys.executable).parent
+
+
+def postgres(server: EmbeddedPostgres) -> Child:
+    """The embedded server, initialised before; SIGINT is its fast shutdown."""
+    return Child(
+        name="postgres",
+        command=tuple(server.command()),
+        environment=server_environment(),
+        user=server.run_as(),
+        stop=StopManner(number=signal.SIGINT, grace_s=60.0, ask_descendants=False),
+        advice=server.advice,
+    )
+
+
+def simulator(arguments: Sequence[str]) -> Child:
+    """The simulated station or a recording behind a Lightstreamer server."""
+    return Child("simulator", (sys.executable, "-P", "-m", "iss_simulator", *arguments))
+
+
+def ingest(
+    database_url: str, feed_url: str, source: str, arguments: Sequence[str] = (), name: str = "ingest"
+) -> Child:
+    """The ingest daemon. It waits out a missing database by itself."""
+    return Child(
+        name=name,
+        command=(
+            sys.executable, "-P", "-m", "ingest_daemon", "--server", feed_url, "--source", source, *arguments,
+        ),
+        environment={"PEEBOT_DATABASE_URL": database_url},
+        stop=StopManner(grace_s=15.0),
+    )
+
+
+def code_server(database_url: str, environment: Mapping[str, str], port: int) -> Child:
+    """Dagster's code server; the runs that it starts are its children and stop with it."""
+    return Child(
+        name="code-server",
+        command=(
+            str(_SCRIPTS / "dagster"), "api", "grpc", "-h", "127.0.0.1", "-p", str(port),
+            "-m", "peebot_dagster.definitions", "--location-name", CODE_LOCATION,
+        ),
+        environment=environment,
+        may_restart=partial(reachable, database_url),
+    )
+
+
+def dagster_daemon(database_url: str, environment: Mapping[str, str]) -> Child:
+    """Dagster's daemon: sensors, schedules, backfills, the run queue."""
+    return Child(
+        name="dagster-daemon",
+        command=(str(_SCRIPTS / "dagster-daemon"), "run", "-w", str(PROJECT / "workspace.yaml")),
+        environment=environment,
+        may_restart=partial(reachable, database_url),
+    )
+
+
+def webserver(database_url: str, environment: Mapping[str, str], port: int) -> Child:
+    """Dagster's UI, on loopback only."""
+    return Child(
+        name="dagster-webserver",
+        command=(
+            str(_SCRIPTS / "dagster-webserver"), "-h", "127.0.0.1", "-p", str(port),
+            "-w", str(PROJECT / "workspace.yaml"),
+        ),
+        environment=environment,
+        may_restart=partial(reachable, database_url),
+    )
+
+
+def listens(port: int) -> Callable[[], bool]:
+    """A question for `Supervisor.wait_for`: does somebody listen on this port of 127.0.0.1?"""
+
+    def ask() -> bool:
+        with socket.socket() as probe:
+            probe.settimeout(1.0)
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    return ask
+
+
+def answers(url: str) -> Callable[[], bool]:
+    """A question for `Supervisor.wait_for`: does this http URL answer?"""
+
+    def ask() -> bool:
+        try:
+            with urllib.request.urlopen(url, timeout=2.0):  # noqa: S310  always http on loopback
+                return True
+        except (urllib.error.URLError, TimeoutError, ConnectionError):
+            return False
+
+    return ask
