@@ -11,7 +11,7 @@ import psycopg
 from psycopg.rows import class_row
 
 from peebot_dagster.posts.composing import NO_REPEAT_WITHIN, Composition
-from peebot_dagster.posts.policy import Candidate, PastPost, Policy
+from peebot_dagster.posts.policy import Candidate, PastPost, PostPolicy
 
 EVENT_TYPE = "toilet_visit"
 """The events that are posted about."""
@@ -38,22 +38,6 @@ def lock_ledger(connection: psycopg.Connection, platform: str) -> None:
     connection.execute("SELECT pg_advisory_xact_lock(hashtext('peebot.post'), hashtext(%s))", [platform])
 
 
-def count_undecided(connection: psycopg.Connection, platform: str, policy: Policy) -> int:
-    """How many events publish_new_events would decide about now. A reason to start a run."""
-    row = connection.execute(
-        """
-        SELECT count(*)
-        FROM detected_event event
-        WHERE event_type = %(event_type)s AND (state <> 'open' OR confidence >= %(min_confidence)s)
-            AND NOT EXISTS (
-                SELECT FROM post WHERE post.event_id = event.event_id AND platform = %(platform)s
-            )
-        """,
-        {"event_type": EVENT_TYPE, "min_confidence": policy.min_confidence, "platform": platform},
-    ).fetchone()
-    return int(row[0]) if row else 0
-
-
 def give_up_abandoned(
     connection: psycopg.Connection, platform: str, abandoned_after: timedelta, now: datetime
 ) -> list[PostDecision]:
@@ -70,7 +54,7 @@ def give_up_abandoned(
 
 
 def skip_stale(
-    connection: psycopg.Connection, platform: str, policy: Policy, now: datetime
+    connection: psycopg.Connection, platform: str, policy: PostPolicy, now: datetime
 ) -> list[PostDecision]:
     """All events that are too old, in one statement, as a backfill brings thousands of them."""
     return _decisions(

@@ -17,7 +17,7 @@ from peebot_dagster.posts import ledger
 from peebot_dagster.posts.composing import Composition, compose
 from peebot_dagster.posts.jokes import load_jokes
 from peebot_dagster.posts.ledger import PostDecision
-from peebot_dagster.posts.policy import Policy, decide
+from peebot_dagster.posts.policy import PostPolicy, decide
 from peebot_dagster.posts.publishers import Publisher, PublishRefused, PublishUncertain
 from peebot_dagster.posts.visit_history import event_facts
 
@@ -29,7 +29,7 @@ class _Claim:
 
 
 def publish_new_events(
-    connection: psycopg.Connection, publisher: Publisher, policy: Policy, now: datetime
+    connection: psycopg.Connection, publisher: Publisher, policy: PostPolicy, now: datetime
 ) -> list[PostDecision]:
     """Decide about each event without a row in the ledger for the publisher's platform, and send what is due.
 
@@ -60,7 +60,7 @@ def publish_new_events(
 
 
 def _claim_next(
-    connection: psycopg.Connection, platform: str, policy: Policy, now: datetime
+    connection: psycopg.Connection, platform: str, policy: PostPolicy, now: datetime
 ) -> tuple[list[PostDecision], _Claim | None]:
     ledger.lock_ledger(connection, platform)
     recent = ledger.recent_posts(connection, platform)

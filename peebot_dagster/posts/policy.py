@@ -26,7 +26,7 @@ def _minutes(value: Any) -> Any:
 Minutes = Annotated[timedelta, BeforeValidator(_minutes), Field(ge=timedelta(0), le=timedelta(days=7))]
 
 
-class Policy(BaseModel):
+class PostPolicy(BaseModel):
     """When events are posted.
 
     `cooldown` must lie between two posts, `freshness` is the greatest age of an event, `min_confidence` (0 to
@@ -41,7 +41,7 @@ class Policy(BaseModel):
     abandoned_after: Minutes = Field(default=timedelta(minutes=5), ge=timedelta(minutes=2))
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Policy:
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> PostPolicy:
         """The defaults, changed by the variables of SETTINGS (minutes; confidence 0 to 1)."""
         given = {
             field: environment[name].strip()
@@ -60,7 +60,7 @@ SETTINGS = {
     "freshness": "PEEBOT_POST_FRESHNESS_MINUTES",
     "min_confidence": "PEEBOT_POST_MIN_CONFIDENCE",
 }
-"""Which environment variable sets which field of Policy."""
+"""Which environment variable sets which field of PostPolicy."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Verdict:
     reason: str | None = None
 
 
-def decide(event: Candidate, now: datetime, recent: Sequence[PastPost], policy: Policy) -> Verdict:
+def decide(event: Candidate, now: datetime, recent: Sequence[PastPost], policy: PostPolicy) -> Verdict:
     """What becomes of an event that has no row in the ledger yet."""
     if event.state == "retracted":
         return Verdict("skip", "retracted")
