@@ -1,0 +1,119 @@
+"""From steps to bouts: the up-steps that belong to one rise of the level."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from statistics import median
+
+from peebot_dagster.detectors.level_steps import SECOND, Step
+
+LONGEST_PAUSE = 120 * SECOND
+# Falls by this much (%) between two up-steps part them.
+PARTING_FALL_PERCENT = 2.0
+# The tank fills up in 435 s at the slowest pump; the limit bounds how much telemetry a bout depends on.
+LONGEST_BOUT = 900 * SECOND
+# A rise out of sight for longer than the longest pause belongs to what follows only while the cadence goes
+# on.
+PAUSE_AFTER_HIDDEN = 15 * SECOND
+# No drain takes 2 % in this time (the fastest known: 3.6 % in a minute). What falls faster is no liquid.
+JUMP_SPAN = 15 * SECOND
+
+
+@dataclass(frozen=True)
+class Bout:
+    """One rise: its up-steps, and the falls (%) just before and after it. `parted`: nothing can join it any
+    more."""
+
+    rises: tuple[Step, ...]
+    fall_before: float
+    fall_after: float
+    fall_within_pause: float
+    parted: bool
+
+    @property
+    def first(self) -> Step:
+        return self.rises[0]
+
+    @property
+    def last(self) -> Step:
+        return self.rises[-1]
+
+    @property
+    def level_before(self) -> float:
+        """The level (%) that the first step rose from, in terms of the backlash band."""
+        return self.first.level - self.first.size
+
+    @property
+    def level_after(self) -> float:
+        """The level (%) after the last step."""
+        return self.last.level
+
+    @property
+    def amount(self) -> float:
+        """The net rise (%)."""
+        return self.level_after - self.level_before
+
+    @cached_property
+    def cadence(self) -> float | None:
+        """The median of seconds per 1 %, None for a single step."""
+        pairs = zip(self.rises, self.rises[1:], strict=False)
+        paces = [(later.at - earlier.at) / SECOND / later.size for earlier, later in pairs]
+        return median(paces) if paces else None
+
+    @cached_property
+    def greatest_jump(self) -> float:
+        """The most (%) that the level surely rose within 15 s."""
+        return max(
+            sum(step.size for step in self.rises[begin:] if step.at - start.not_before <= JUMP_SPAN)
+            for begin, start in enumerate(self.rises)
+        )
+
+
+def join(steps: Sequence[Step]) -> list[Bout]:
+    """Join up-steps with pauses of at most 120 s and no net fall of 2 % or more between them."""
+    groups: list[tuple[int, int]] = []
+    fallen = 0.0
+    for index, step in enumerate(steps):
+        if step.size < 0:
+            fallen -= step.size
+            continue
+        if groups and fallen < PARTING_FALL_PERCENT and _joins(steps, groups[-1], step):
+            groups[-1] = (groups[-1][0], index)
+        else:
+            groups.append((index, index))
+        fallen = 0.0
+    return [_bout(steps, begin, end) for begin, end in groups]
+
+
+def _joins(steps: Sequence[Step], group: tuple[int, int], step: Step) -> bool:
+    first, last = steps[group[0]], steps[group[1]]
+    if step.at - first.at > LONGEST_BOUT:
+        return False
+    long_out_of_sight = last.hidden and last.at - last.not_before > LONGEST_PAUSE
+    return step.at - last.at <= (PAUSE_AFTER_HIDDEN if long_out_of_sight else LONGEST_PAUSE)
+
+
+def _bout(steps: Sequence[Step], begin: int, end: int) -> Bout:
+    first, last = steps[begin], steps[end]
+    before, after = range(begin - 1, -1, -1), range(end + 1, len(steps))
+    fall_after = _fall(steps, after, last.at, LONGEST_PAUSE)
+    return Bout(
+        rises=tuple(step for step in steps[begin : end + 1] if step.size > 0),
+        fall_before=_fall(steps, before, first.at, JUMP_SPAN),
+        fall_after=_fall(steps, after, last.at, JUMP_SPAN),
+        fall_within_pause=fall_after,
+        parted=fall_after >= PARTING_FALL_PERCENT or any(steps[index].size > 0 for index in after),
+    )
+
+
+def _fall(steps: Sequence[Step], indices: Iterable[int], at: int, span: int) -> float:
+    """What the level falls in the steps next to `at` until it rises again, within `span`."""
+    fall = 0.0
+    for index in indices:
+        step = steps[index]
+        if step.size > 0 or abs(step.at - at) > span:
+            break
+        fall -= step.size
+    return fall

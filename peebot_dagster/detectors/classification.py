@@ -1,0 +1,107 @@
+"""What a rise of the urine tank's level is: a person, a pump, a sensor, or too little to say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from peebot_dagster.detectors.bouts import LONGEST_PAUSE, Bout
+from peebot_dagster.detectors.level_steps import SECOND
+
+EventType = Literal["toilet_visit", "toilet_visit_masked", "dribble", "tank_transfer", "sensor_reset"]
+
+RESET_JUMP_PERCENT = 20.0
+SURE_TRANSFER_PERCENT = 11.0
+FAST_TRANSFER_PERCENT = 8.0
+VISIT_PERCENT = 2.0
+# Seconds per 1 %: a pump takes 3 to 4, a person 6.
+PUMP_CADENCE = 4.5
+PLATEAU = 30 * SECOND
+# More than this in one reading, on a live link, means that readings are missing.
+COHERENT_STEP_PERCENT = 2.0
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A type with its confidence (0 to 1) and the reasons for both, and whether the rise may still grow."""
+
+    event_type: EventType
+    confidence: float
+    reasons: tuple[str, ...]
+    open: bool
+    masked: bool
+
+
+def classify(bout: Bout, watermark: int) -> Verdict | None:
+    """Judge a rise by what is known up to the watermark (microseconds since 1970 UTC); None for one that is
+    noise."""
+    silence = watermark - bout.last.at
+    is_open = silence <= LONGEST_PAUSE and not bout.parted
+    masked = _masked(bout)
+    event_type, confidence, reasons = _type_of(bout, masked)
+    if event_type == "dribble" and bout.fall_within_pause > 0:
+        return None
+    if event_type == "toilet_visit":
+        if is_open and silence < PLATEAU:
+            confidence = min(confidence, 0.6)
+            reasons += ("still rising",)
+        elif is_open:
+            confidence = min(confidence, 0.85)
+            reasons += (f"plateau since {silence // SECOND} s",)
+    elif is_open:
+        confidence = min(confidence, 0.3 if event_type in ("dribble", "toilet_visit_masked") else 0.6)
+        reasons += ("may still grow",)
+    return Verdict(event_type, confidence, reasons, is_open, masked)
+
+
+def _masked(bout: Bout) -> bool:
+    """Whether the time of the rise is unknown: it began out of sight, and what was seen of it is no visit by
+    itself."""
+    return bout.first.hidden and bout.amount - bout.first.size < VISIT_PERCENT
+
+
+def _type_of(bout: Bout, masked: bool) -> tuple[EventType, float, tuple[str, ...]]:
+    amount, cadence = bout.amount, bout.cadence
+    rise = f"{amount:g} % in {len(bout.rises)} step{'s' if len(bout.rises) > 1 else ''}"
+    pace = "" if cadence is None else f", {cadence:.1f} s per 1 %"
+    facts = rise + pace
+
+    reset = _reset_reason(bout, masked)
+    if reset is not None:
+        return "sensor_reset", 0.9, (facts, reset)
+    if masked:
+        hidden = (facts, "out of sight when it rose: the time is an interval")
+        return ("tank_transfer" if amount >= SURE_TRANSFER_PERCENT else "toilet_visit_masked"), 0.4, hidden
+    if amount >= SURE_TRANSFER_PERCENT:
+        at_pump_speed = cadence is not None and cadence <= PUMP_CADENCE
+        return "tank_transfer", 0.95 if at_pump_speed else 0.8, (facts, "more than a person gives")
+    if amount >= FAST_TRANSFER_PERCENT and cadence is not None and cadence <= PUMP_CADENCE:
+        return "tank_transfer", 0.9, (facts, "as fast as a pump")
+    if amount < VISIT_PERCENT:
+        return "dribble", 0.5, (facts, "too little to tell a person from drift")
+    if len(bout.rises) > 2 and cadence is not None and cadence < PUMP_CADENCE:
+        return "tank_transfer", 0.5, (facts, "faster than a person, less than a usual transfer")
+    return _visit(bout, facts)
+
+
+def _reset_reason(bout: Bout, masked: bool) -> str | None:
+    """Why the rise can be no liquid, or None."""
+    if bout.greatest_jump >= RESET_JUMP_PERCENT:
+        return f"{bout.greatest_jump:g} % within 15 s is no liquid"
+    if bout.first.jumped_from == 0.0:
+        return "it rose from 0, which the tank never reaches"
+    if masked:
+        return None
+    if bout.fall_before >= VISIT_PERCENT:
+        return f"it fell by {bout.fall_before:g} % just before: no drain is that fast"
+    if bout.fall_after >= max(VISIT_PERCENT, bout.amount - 1.0):
+        return f"it fell back by {bout.fall_after:g} % at once: no drain is that fast"
+    return None
+
+
+def _visit(bout: Bout, facts: str) -> tuple[EventType, float, tuple[str, ...]]:
+    if any(step.hidden for step in bout.rises):
+        return "toilet_visit", 0.7, (facts, "a part of the rise was out of sight")
+    if any(step.size > COHERENT_STEP_PERCENT for step in bout.rises):
+        return "toilet_visit", 0.7, (facts, "a step is too great for one reading")
+    return "toilet_visit", 0.95, (facts, "as much as a person gives, as slowly")

@@ -1,0 +1,95 @@
+"""Toilet visits, and what else makes the urine tank's level rise."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from datetime import timedelta
+
+from peebot_dagster.detectors.bouts import Bout, join
+from peebot_dagster.detectors.classification import Verdict, classify
+from peebot_dagster.detectors.detector import DetectedEvent, Window, event_id
+from peebot_dagster.detectors.level_readings import ItemReadings, item_readings, microseconds, moment_of
+from peebot_dagster.detectors.level_steps import level_steps
+
+MILLILITRES_PER_PERCENT = 82.0
+UPA_STATE_NORMAL = 16.0
+
+
+@dataclass(frozen=True)
+class UrineTankDetector:
+    """Watches the level of the urine tank (%, whole numbers) and explains each rise of it.
+
+    `level_item` is the signal. `state_item`, the state of the Urine Processor Assembly (UPA), is context: it
+    tells whether the processor was draining the tank meanwhile, and decides nothing.
+    """
+
+    level_item: str = "NODE3000005"
+    state_item: str = "NODE3000004"
+
+    @property
+    def name(self) -> str:
+        return "urine_tank"
+
+    @property
+    def version(self) -> str:
+        return "1"
+
+    @property
+    def items(self) -> tuple[str, ...]:
+        return (self.level_item, self.state_item)
+
+    @property
+    def event_types(self) -> tuple[str, ...]:
+        return ("toilet_visit", "toilet_visit_masked", "dribble", "tank_transfer", "sensor_reset")
+
+    @property
+    def look_back(self) -> timedelta:
+        """Twice the 12 h that a step depends on, so that the bout before the span is whole, too."""
+        return timedelta(hours=24)
+
+    @property
+    def settle(self) -> timedelta:
+        """The longest bout (15 min), the pause that closes it (2 min), and some margin."""
+        return timedelta(minutes=20)
+
+    def detect(self, window: Window) -> list[DetectedEvent]:
+        """All rises of the level in the window, sorted by start; the last one may be open."""
+        steps = level_steps(window, item_readings(window, self.level_item, least=0.0, greatest=100.0))
+        states = item_readings(window, self.state_item, least=0.0, greatest=float("inf"))
+        watermark = microseconds(window.end)
+        judged = ((bout, classify(bout, watermark)) for bout in join(steps))
+        return [self._event(bout, verdict, states) for bout, verdict in judged if verdict is not None]
+
+    def _event(self, bout: Bout, verdict: Verdict, states: ItemReadings) -> DetectedEvent:
+        started_at = moment_of(bout.first.at)
+        hidden = [step for step in bout.rises if step.hidden]
+        return DetectedEvent(
+            event_id=event_id(self.name, self.level_item, started_at),
+            detector=self.name,
+            detector_version=self.version,
+            event_type=verdict.event_type,
+            item=self.level_item,
+            started_at=started_at,
+            ended_at=moment_of(bout.last.at),
+            state="open" if verdict.open else "closed",
+            confidence=verdict.confidence,
+            payload={
+                "amount_percent": bout.amount,
+                "amount_ml": round(bout.amount * MILLILITRES_PER_PERCENT),
+                "steps": len(bout.rises),
+                "cadence_seconds_per_percent": None if bout.cadence is None else round(bout.cadence, 3),
+                "level_before_percent": bout.level_before,
+                "level_after_percent": bout.level_after,
+                "upa_processing": _processing(states, bout.first.at),
+                "masked": verdict.masked,
+                "hidden_since": moment_of(hidden[0].not_before).isoformat() if hidden else None,
+                "reasons": list(verdict.reasons),
+            },
+        )
+
+
+def _processing(states: ItemReadings, at: int) -> bool | None:
+    """Whether the UPA was processing, by its last reading up to `at`; None when it has told nothing yet."""
+    position = bisect_right(states.at, at) - 1
+    return None if position < 0 else bool(states.value[position] == UPA_STATE_NORMAL)
