@@ -51,9 +51,7 @@ class DetectionResult:
     watermark: datetime
 
 
-def load_window(
-    connection: psycopg.Connection, detector: Detector, start: datetime, end: datetime
-) -> Window:
+def load_window(connection: psycopg.Connection, detector: Detector, start: datetime, end: datetime) -> Window:
     """The telemetry (UTC) that the detector needs to find each event that starts in [start, end).
 
     It reaches from start - look_back to end + settle, or to the watermark when that comes first.
@@ -174,9 +172,7 @@ def detect_span(
     )
 
 
-def _upsert(
-    connection: psycopg.Connection, events: Sequence[DetectedEvent]
-) -> tuple[list[UUID], list[UUID]]:
+def _upsert(connection: psycopg.Connection, events: Sequence[DetectedEvent]) -> tuple[list[UUID], list[UUID]]:
     """Insert or update; the ids of the new ones, and of those that really changed."""
     if not events:
         return [], []

@@ -42,7 +42,7 @@ def latest_events(
 def event_counts(
     connection: psycopg.Connection, detector: str, start: datetime, end: datetime
 ) -> dict[datetime, Counter[str]]:
-    """For each hour (UTC) of [start, end) with events: how many of each type; retracted ones as `retracted`."""
+    """For each hour (UTC) of [start, end) with events: how many of each type, and `retracted` ones."""
     counts: dict[datetime, Counter[str]] = {}
     for hour, event_type, number in connection.execute(
         """

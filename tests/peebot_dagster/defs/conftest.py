@@ -1,4 +1,4 @@
-"""Telemetry in a real store, a real Dagster instance on PostgreSQL, and a detector small enough to foretell."""
+"""Telemetry in a real store, a real Dagster instance on PostgreSQL, and a detector easy to foretell."""
 
 from __future__ import annotations
 
@@ -43,8 +43,16 @@ class JumpDetector:
             closed = window.end >= moment + timedelta(minutes=1)
             found.append(
                 DetectedEvent(
-                    event_id(self.name, LEVEL, moment), self.name, self.version, "jump", LEVEL, moment, moment,
-                    "closed" if closed else "open", 0.9 if closed else 0.5, {"amount_percent": rise},
+                    event_id(self.name, LEVEL, moment),
+                    self.name,
+                    self.version,
+                    "jump",
+                    LEVEL,
+                    moment,
+                    moment,
+                    "closed" if closed else "open",
+                    0.9 if closed else 0.5,
+                    {"amount_percent": rise},
                 )
             )
         return found

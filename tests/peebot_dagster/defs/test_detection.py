@@ -9,7 +9,14 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from peebot_dagster.detection import catch_up, detect_span, last_error, load_window, record_failure, stale_hours
+from peebot_dagster.detection import (
+    catch_up,
+    detect_span,
+    last_error,
+    load_window,
+    record_failure,
+    stale_hours,
+)
 from peebot_dagster.detectors.detector import Detector, LiveInterval
 
 StoreReadings = Callable[[Sequence[tuple[datetime, float]]], None]
@@ -90,7 +97,8 @@ def test_a_listening_daemon_holds_the_watermark_back_even_when_newer_telemetry_i
 ) -> None:
     store_readings([(day, 7), (day + 9 * MINUTE, 8), (day + 90 * HOUR, 8)])
     connection.execute(
-        "INSERT INTO link_interval (source, state, started_at, last_seen_at) VALUES ('replay', 'LIVE', %s, %s)",
+        "INSERT INTO link_interval (source, state, started_at, last_seen_at)"
+        " VALUES ('replay', 'LIVE', %s, %s)",
         (day, day + 10 * MINUTE),
     )
 

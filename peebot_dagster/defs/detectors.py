@@ -1,0 +1,175 @@
+"""The factory: one hourly-partitioned asset and its checks for each registered detector."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import dagster as dg
+import psycopg
+
+from peebot_dagster.defs.labels import DETECTION, OWNERS, table_metadata
+from peebot_dagster.defs.partitions import HOURS, hour_key, steps
+from peebot_dagster.defs.resources import Store
+from peebot_dagster.defs.telemetry import telemetry_minute, telemetry_reading
+from peebot_dagster.detection import detect_span, record_failure
+from peebot_dagster.detectors.detector import Detector
+from peebot_dagster.events import event_counts, latest_events
+from peebot_dagster.store import HOUR, coverage
+
+RAN_WITHOUT_ERROR = "ran_without_error"
+
+LATEST_EVENTS = 10
+
+
+def events_key(detector: Detector) -> dg.AssetKey:
+    """The asset that holds the detector's events."""
+    return dg.AssetKey(f"{detector.name}_events")
+
+
+def detector_asset(detector: Detector) -> dg.AssetsDefinition:
+    """The asset `<detector>_events`: the part of detected_event that this detector keeps in line."""
+
+    @dg.asset(
+        key=events_key(detector),
+        deps=[telemetry_reading, telemetry_minute],
+        partitions_def=HOURS,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        check_specs=[
+            dg.AssetCheckSpec(
+                RAN_WITHOUT_ERROR,
+                asset=events_key(detector),
+                description="The detector's last run, live or in a backfill, ended without an error.",
+            )
+        ],
+        group_name=DETECTION,
+        owners=OWNERS,
+        kinds={"postgres", "python", "pandas"},
+        tags={"domain": "iss", "detector": detector.name},
+        code_version=detector.version,
+        description=_description(detector),
+        metadata={
+            "detector": detector.name,
+            "detector_version": detector.version,
+            "items": dg.MetadataValue.json(list(detector.items)),
+            "look_back_s": detector.look_back.total_seconds(),
+            "settle_s": detector.settle.total_seconds(),
+            **table_metadata(
+                "detected_event",
+                ("event_id", "uuid", "UUID derived from detector, item and time of the first step."),
+                ("event_type", "text", "What happened, as in toilet_visit."),
+                (
+                    "started_at",
+                    "timestamptz",
+                    "First evidence (UTC); for a masked event the begin of the interval of uncertainty.",
+                ),
+                ("ended_at", "timestamptz", "Last evidence (UTC); NULL until there is one."),
+                (
+                    "state",
+                    "text",
+                    "open (may still grow), closed (final), retracted (disproved by later data).",
+                ),
+                ("confidence", "real", "0 to 1; the reasons are in the payload."),
+                ("payload", "jsonb", "Facts with their units in the key, as in amount_percent."),
+            ),
+        },
+    )
+    def events(
+        context: dg.AssetExecutionContext, store: Store
+    ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
+        window = context.partition_time_window
+        new = updated = retracted = 0
+        with store.connect() as connection:
+            try:
+                for start, end in steps(window.start, window.end, timedelta(days=1)):
+                    result = detect_span(connection, detector, start, end)
+                    new += len(result.new)
+                    updated += len(result.updated)
+                    retracted += len(result.retracted)
+                    context.log.info(
+                        f"{len(result.events)} events from {start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC"
+                    )
+            except Exception as error:
+                reason = record_failure(connection, detector, error)
+                yield dg.AssetCheckResult(check_name=RAN_WITHOUT_ERROR, passed=False, description=reason)
+                raise
+            for hour, metadata in hour_metadata(connection, detector, window.start, window.end).items():
+                context.add_asset_metadata(metadata, partition_key=hour_key(hour))
+            table = events_table(connection, detector, window.end)
+        context.add_asset_metadata({"latest_events": table}, partition_key=hour_key(window.end - HOUR))
+        yield dg.MaterializeResult(
+            metadata={"new_by_run": new, "updated_by_run": updated, "retracted_by_run": retracted},
+            check_results=[dg.AssetCheckResult(check_name=RAN_WITHOUT_ERROR, passed=True)],
+        )
+
+    return events
+
+
+def _description(detector: Detector) -> str:
+    summary = (type(detector).__doc__ or detector.name).strip().splitlines()[0]
+    return (
+        f"{summary}\n\nEvents: {', '.join(detector.event_types)}. Watches {', '.join(detector.items)}. "
+        "The sensor `live_detection` keeps the running hour up to date within seconds; the schedule "
+        "`hourly_assets` and backfills recompute hours with the same function and repair what live missed. "
+        "An event has the same id whoever finds it."
+    )
+
+
+def hour_metadata(
+    connection: psycopg.Connection, detector: Detector, start: datetime, end: datetime
+) -> dict[datetime, dict[str, Any]]:
+    """The numbers of each hour (UTC) of [start, end), always for the whole hour.
+
+    The UI draws the highest value that a partition ever reported, so no part of an hour is counted alone.
+    """
+    counts = event_counts(connection, detector.name, start, end)
+    known = coverage(connection, detector.items[:1], start, end)
+    nothing: Counter[str] = Counter()
+    return {
+        hour: {
+            **{event_type: counts.get(hour, nothing)[event_type] for event_type in detector.event_types},
+            "retracted": counts.get(hour, nothing)["retracted"],
+            "signal_coverage": known.get(hour, 0.0),
+        }
+        for hour, _ in steps(start, end, HOUR)
+    }
+
+
+def events_table(
+    connection: psycopg.Connection, detector: Detector, before: datetime
+) -> dg.TableMetadataValue:
+    """The detector's latest events that start before `before` (UTC), newest first."""
+    return dg.MetadataValue.table(
+        records=[
+            dg.TableRecord(
+                {
+                    "event_type": event.event_type,
+                    "started_at": f"{event.started_at:%Y-%m-%d %H:%M:%S}",
+                    "seconds": (event.ended_at - event.started_at).total_seconds()
+                    if event.ended_at
+                    else None,
+                    "state": event.state,
+                    "confidence": round(event.confidence, 2),
+                    "facts": _facts(event.payload),
+                }
+            )
+            for event in latest_events(connection, detector.name, before, LATEST_EVENTS)
+        ],
+        schema=dg.TableSchema(
+            columns=[
+                dg.TableColumn("event_type", "string"),
+                dg.TableColumn("started_at", "string", "UTC"),
+                dg.TableColumn("seconds", "float", "From the first to the last evidence."),
+                dg.TableColumn("state", "string"),
+                dg.TableColumn("confidence", "float", "0 to 1"),
+                dg.TableColumn("facts", "string", "The payload; units are in the names."),
+            ]
+        ),
+    )
+
+
+def _facts(payload: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{name} {json.dumps(value)}" for name, value in payload.items() if value not in (None, [])
+    )

@@ -1,0 +1,118 @@
+"""Near real time: one sensor runs all detectors over what is new, and asks for a posting run when one is due.
+
+Events are stored within the tick: a run would cost two seconds before its first line.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import dagster as dg
+import psycopg
+
+from peebot_dagster.defs.detectors import RAN_WITHOUT_ERROR, events_key, events_table, hour_metadata
+from peebot_dagster.defs.partitions import HOURS, hour_key
+from peebot_dagster.defs.posts import posting_is_due, posts_job
+from peebot_dagster.defs.resources import Store
+from peebot_dagster.detection import catch_up, last_error, record_failure
+from peebot_dagster.detectors.detector import Detector
+from peebot_dagster.store import HOUR, fingerprint, stale_hours
+
+HOURS_PER_TICK = 72
+"""Bounds a tick to a second or so; after a long replay the rest follows in the next ticks, newest first."""
+
+REPORTED_HOURS_PER_TICK = 24
+
+
+@dataclass
+class Tick:
+    """What one evaluation found: reports for the UI, and whether it has seen all that is new."""
+
+    reports: list[dg.AssetMaterialization | dg.AssetCheckEvaluation] = field(default_factory=list)
+    complete: bool = True
+
+
+def run_detectors(connection: psycopg.Connection, detectors: Sequence[Detector]) -> Tick:
+    """Let each detector catch up. One that fails stops no other: it shows as a failed check."""
+    tick = Tick()
+    for detector in detectors:
+        error_before = last_error(connection, detector)
+        connection.commit()
+        error = None
+        try:
+            results = catch_up(connection, detector, HOURS_PER_TICK)
+        except psycopg.OperationalError:
+            raise  # the store's fault, not the detector's: the tick fails and the next one catches up
+        except Exception as failure:
+            error = record_failure(connection, detector, failure)
+            tick.complete = False
+        else:
+            changed = sorted({hour for result in results for hour in result.changed_hours}, reverse=True)
+            tick.reports += _materializations(connection, detector, changed[:REPORTED_HOURS_PER_TICK])
+            if len(stale_hours(connection, detector.name)) > HOURS_PER_TICK:
+                tick.complete = False
+        if error != error_before:
+            tick.reports.append(_check(detector, error))
+        connection.commit()
+    return tick
+
+
+def _materializations(
+    connection: psycopg.Connection, detector: Detector, hours: Sequence[datetime]
+) -> list[dg.AssetMaterialization]:
+    reports: list[dg.AssetMaterialization] = []
+    for hour in hours:
+        # An hour before PEEBOT_PARTITIONS_START has events in the store, but no partition to show them.
+        if not HOURS.has_partition_key(hour_key(hour)):
+            continue
+        metadata = hour_metadata(connection, detector, hour, hour + HOUR)[hour]
+        if not reports:
+            metadata["latest_events"] = events_table(connection, detector, hour + HOUR)
+        reports.append(
+            dg.AssetMaterialization(events_key(detector), partition=hour_key(hour), metadata=metadata)
+        )
+    return reports[::-1]
+
+
+def _check(detector: Detector, error: str | None) -> dg.AssetCheckEvaluation:
+    return dg.AssetCheckEvaluation(
+        asset_key=events_key(detector),
+        check_name=RAN_WITHOUT_ERROR,
+        passed=error is None,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description=error or "Runs again without an error.",
+    )
+
+
+def live_detection_sensor(detectors: Sequence[Detector]) -> dg.SensorDefinition:
+    """The sensor `live_detection` over these detectors."""
+
+    # Below the sensor daemon's own loop of 5 s: an interval of 5 beats against it and skips every other loop.
+    @dg.sensor(
+        name="live_detection",
+        job_name=posts_job.name,
+        minimum_interval_seconds=1,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description=(
+            "Runs all detectors over the hours whose telemetry is new, stores their events, and starts a "
+            "posting run when an event is due. Its cursor only saves work: a lost one costs a re-run."
+        ),
+    )
+    def live_detection(context: dg.SensorEvaluationContext, store: Store) -> dg.SensorResult:
+        tick = Tick()
+        with store.connect() as connection:
+            # Read before the telemetry: what is stored in between is looked at in the next tick.
+            seen = fingerprint(connection)
+            connection.commit()
+            if seen != context.cursor:
+                tick = run_detectors(connection, detectors)
+            due = posting_is_due(context.instance, connection, datetime.now(UTC))
+        if not tick.reports and not due:
+            return dg.SensorResult(skip_reason="Nothing new.", cursor=seen if tick.complete else None)
+        return dg.SensorResult(
+            asset_events=tick.reports,
+            run_requests=[dg.RunRequest()] if due else [],
+            cursor=seen if tick.complete else None,
+        )
+
+    return live_detection

@@ -1,0 +1,28 @@
+"""The one partitioning: hours of event time (UTC). Minutes would pass Dagster's limit in ten weeks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+
+HOURS = dg.HourlyPartitionsDefinition(
+    start_date=os.environ.get("PEEBOT_PARTITIONS_START", "2024-01-01-00:00"),
+    timezone="UTC",
+    end_offset=1,  # the running hour is a partition too
+)
+
+
+def hour_key(hour: datetime) -> str:
+    """The partition key of an hour (UTC)."""
+    return hour.astimezone(UTC).strftime(HOURS.fmt)
+
+
+def steps(start: datetime, end: datetime, step: timedelta) -> Iterator[tuple[datetime, datetime]]:
+    """[start, end) in pieces of at most `step`, so that no transaction of a backfill holds its lock long."""
+    while start < end:
+        piece_end = min(start + step, end)
+        yield start, piece_end
+        start = piece_end

@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+import psycopg
+import pytest
+
+from peebot_dagster.defs.live import HOURS_PER_TICK, live_detection_sensor
+from peebot_dagster.defs.partitions import hour_key
+from peebot_dagster.defs.posts import posts_job
+from peebot_dagster.defs.resources import Store
+from peebot_dagster.detection import stale_hours
+from peebot_dagster.detectors.detector import Detector
+
+StoreReadings = Callable[[Sequence[tuple[datetime, float]]], None]
+Tick = Callable[..., dg.SensorResult]
+
+HOUR = timedelta(hours=1)
+MINUTE = timedelta(minutes=1)
+
+
+@pytest.fixture
+def tick(database_url: str, instance: dg.DagsterInstance) -> Tick:
+    """One evaluation of live_detection as the sensor daemon makes it."""
+
+    def evaluate(*detectors: Detector, cursor: str | None = None) -> dg.SensorResult:
+        sensor = live_detection_sensor(detectors)
+        context = dg.build_sensor_context(
+            instance=instance, cursor=cursor, resources={"store": Store(database_url=database_url)}
+        )
+        result = sensor(context)
+        assert isinstance(result, dg.SensorResult)
+        return result
+
+    return evaluate
+
+
+def materializations(result: dg.SensorResult) -> list[dg.AssetMaterialization]:
+    return [event for event in result.asset_events if isinstance(event, dg.AssetMaterialization)]
+
+
+def test_a_tick_stores_the_event_and_reports_the_hour_it_belongs_to(
+    connection: psycopg.Connection, store_readings: StoreReadings, tick: Tick, jump: Detector, day: datetime
+) -> None:
+    store_readings([(day, 5), (day + 30 * MINUTE, 8)])
+
+    result = tick(jump)
+
+    (report,) = materializations(result)
+    assert report.asset_key == dg.AssetKey("jump_events")
+    assert report.partition == hour_key(day)
+    assert report.metadata["jump"].value == 1
+    assert connection.execute("SELECT count(*) FROM detected_event").fetchone() == (1,)
+
+
+def test_a_tick_without_news_does_nothing_and_says_so(
+    connection: psycopg.Connection, store_readings: StoreReadings, tick: Tick, jump: Detector, day: datetime
+) -> None:
+    store_readings([(day, 5), (day + 30 * MINUTE, 8)])
+    first = tick(jump)
+    (ran_at,) = connection.execute("SELECT last_run_at FROM processor_state").fetchone() or (None,)
+
+    second = tick(jump, cursor=first.cursor)
+
+    assert second.skip_reason
+    assert not second.asset_events
+    assert connection.execute("SELECT last_run_at FROM processor_state").fetchone() == (ran_at,)
+
+
+def test_a_lost_cursor_costs_a_rerun_and_reports_nothing_twice(
+    store_readings: StoreReadings, tick: Tick, jump: Detector, day: datetime
+) -> None:
+    store_readings([(day, 5), (day + 30 * MINUTE, 8)])
+    tick(jump)
+
+    assert not tick(jump, cursor=None).asset_events
+
+
+def test_a_broken_detector_stops_no_other_and_is_reported_once_until_it_recovers(
+    connection: psycopg.Connection,
+    store_readings: StoreReadings,
+    tick: Tick,
+    jump: Detector,
+    broken: Detector,
+    day: datetime,
+) -> None:
+    store_readings([(day, 5), (day + 30 * MINUTE, 8)])
+
+    result = tick(broken, jump)
+
+    assert len(materializations(result)) == 1
+    (check,) = [event for event in result.asset_events if isinstance(event, dg.AssetCheckEvaluation)]
+    assert check.asset_key == dg.AssetKey("broken_events")
+    assert not check.passed
+    assert check.description == "ZeroDivisionError: by design"
+    assert result.cursor is None, "the next tick must try again"
+    assert stale_hours(connection, broken.name) == [day]
+
+    assert not tick(broken, jump).asset_events
+    repaired = type(jump)(name=broken.name)  # type: ignore[call-arg]
+    (recovery, *_) = [e for e in tick(repaired).asset_events if isinstance(e, dg.AssetCheckEvaluation)]
+    assert recovery.passed
+
+
+def test_after_days_of_replay_the_newest_hours_come_first_and_the_rest_follows_tick_by_tick(
+    connection: psycopg.Connection, store_readings: StoreReadings, tick: Tick, jump: Detector, day: datetime
+) -> None:
+    hours = HOURS_PER_TICK * 2 + 10
+    store_readings([(day + i * HOUR + 30 * MINUTE, float(3 * i)) for i in range(hours)])
+
+    first = tick(jump)
+    assert first.cursor is None
+    assert materializations(first)[-1].partition == hour_key(day + (hours - 1) * HOUR)
+    ((count,),) = connection.execute("SELECT count(*) FROM detected_event").fetchall()
+    assert count == HOURS_PER_TICK
+    connection.rollback()
+
+    cursors = [tick(jump).cursor for _ in range(2)]
+
+    ((count,),) = connection.execute("SELECT count(*) FROM detected_event").fetchall()
+    assert count == hours - 1
+    assert cursors[-1] is not None
+
+
+def insert_event(connection: psycopg.Connection, started_at: datetime, confidence: float = 0.95) -> None:
+    connection.execute(
+        "INSERT INTO detected_event (event_id, detector, detector_version, event_type, started_at, ended_at,"
+        " state, confidence, payload) VALUES (gen_random_uuid(), 'urine_tank', '1', 'toilet_visit', %s, %s,"
+        """ 'closed', %s, '{"amount_percent": 4, "amount_ml": 330}')""",
+        (started_at, started_at, confidence),
+    )
+    connection.commit()
+
+
+def test_a_fresh_visit_asks_for_one_posting_run_and_not_for_a_second_while_that_is_not_done(
+    connection: psycopg.Connection, tick: Tick, jump: Detector, instance: dg.DagsterInstance
+) -> None:
+    assert not tick(jump).run_requests
+    insert_event(connection, datetime.now(UTC) - MINUTE)
+
+    assert len(tick(jump).run_requests or []) == 1
+
+    instance.create_run_for_job(
+        dg.GraphDefinition(name=posts_job.name).to_job(), status=dg.DagsterRunStatus.STARTED
+    )
+    assert not tick(jump).run_requests
+
+
+def test_what_can_only_be_skipped_waits_so_that_a_replay_starts_no_run_by_the_minute(
+    connection: psycopg.Connection, tick: Tick, jump: Detector, instance: dg.DagsterInstance
+) -> None:
+    instance.create_run_for_job(
+        dg.GraphDefinition(name=posts_job.name).to_job(), status=dg.DagsterRunStatus.SUCCESS
+    )
+    insert_event(connection, datetime.now(UTC) - 5 * HOUR)
+    assert not tick(jump).run_requests
+
+    insert_event(connection, datetime.now(UTC) - MINUTE)
+    assert tick(jump).run_requests
+
+
+def test_a_posting_run_that_failed_is_not_repeated_at_every_tick(
+    connection: psycopg.Connection, tick: Tick, jump: Detector, instance: dg.DagsterInstance
+) -> None:
+    insert_event(connection, datetime.now(UTC) - MINUTE)
+    instance.create_run_for_job(
+        dg.GraphDefinition(name=posts_job.name).to_job(), status=dg.DagsterRunStatus.FAILURE
+    )
+
+    assert not tick(jump).run_requests
