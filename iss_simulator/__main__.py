@@ -9,13 +9,16 @@ import json
 import signal
 import sys
 from collections.abc import Coroutine
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from iss_simulator.agenda import Rehearsal
+from iss_simulator.live import LiveStation
 from iss_simulator.playback import Playback
 from iss_simulator.recording import Recording, RecordingError
 from iss_simulator.server import SimulatorServer
+from iss_simulator.station import Station
 
 
 def _utc(text: str) -> datetime:
@@ -26,6 +29,18 @@ def _utc(text: str) -> datetime:
 def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="iss_simulator", description="A Lightstreamer server on 127.0.0.1.")
     commands = parser.add_subparsers(dest="command", required=True)
+    station = commands.add_parser("station", help="simulate a station, live from now on")
+    station.add_argument("--port", type=int, default=0, help="0 picks a free one")
+    station.add_argument("--seed", type=int, default=1)
+    station.add_argument("--since", type=_utc, help="begin of its story (ISO 8601); default: a day ago")
+    station.add_argument("--truth", type=Path, help="JSONL file to append what really happens to")
+    station.add_argument(
+        "--first-visit-after", type=float, metavar="SECONDS", help="have a visit then, and nothing before it"
+    )
+    station.add_argument(
+        "--visit-every", type=float, metavar="SECONDS", help="have visits at this pace and nothing else"
+    )
+    station.add_argument("--rate", type=float, default=70.0, help="updates a second, all channels together")
     recording = commands.add_parser("recording", help="play a recorded CSV file (plain or .gz)")
     recording.add_argument("file", type=Path)
     recording.add_argument("--port", type=int, default=0, help="0 picks a free one")
@@ -55,6 +70,20 @@ async def _run_until_stopped(work: Coroutine[Any, Any, None]) -> None:
         await task
 
 
+async def _run_station(options: argparse.Namespace) -> None:
+    now = datetime.now(UTC)
+    since = options.since or now.replace(minute=0, second=0, microsecond=0) - timedelta(days=1)
+    rehearsal = None
+    if options.first_visit_after is not None or options.visit_every is not None:
+        first = options.visit_every if options.first_visit_after is None else options.first_visit_after
+        rehearsal = Rehearsal(now, first, options.visit_every)
+    station = Station(options.seed, since, rate=options.rate, rehearsal=rehearsal)
+    async with SimulatorServer(options.port) as server:
+        live = LiveStation(server.switchboard, station, now, options.truth, lambda: datetime.now(UTC))
+        _announce({"url": server.url})
+        await live.run()
+
+
 async def _play_recording(options: argparse.Namespace) -> None:
     recording = Recording(options.file, datetime.now(UTC), options.item, options.start, options.stop)
     if next(recording.rows(), None) is None:
@@ -73,7 +102,8 @@ def main() -> int:
     """Run the command line; 0, or 2 with one line on stderr that says what to do."""
     options = _arguments().parse_args()
     try:
-        asyncio.run(_run_until_stopped(_play_recording(options)))
+        work = _run_station if options.command == "station" else _play_recording
+        asyncio.run(_run_until_stopped(work(options)))
     except (RecordingError, OSError) as error:
         sys.stderr.write(f"iss_simulator: {error}\n")
         return 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from zlib import crc32
 
 FIELDS = ("TimeStamp", "Value", "Status.Class", "Status.Indicator", "Status.Color", "CalibratedData")
 GOOD = "24"
@@ -56,6 +57,11 @@ def clock_update(ts: datetime, status_class: str = GOOD) -> Update:
 def year_update(ts: datetime) -> Update:
     """A tick of TIME_000002: the year."""
     return Update(YEAR_ITEM, ts, str(ts.year))
+
+
+def sample_phase(item: str) -> timedelta:
+    """Within each second, the moment at which the station samples an item."""
+    return timedelta(milliseconds=crc32(item.encode()) % 1000)
 
 
 def _january_0(year: int) -> datetime:

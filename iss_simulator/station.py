@@ -1,0 +1,153 @@
+"""The simulated station: everything it says since a moment, and the truth about it."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Collection, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from heapq import merge
+from operator import attrgetter
+
+from iss_simulator.agenda import Rehearsal
+from iss_simulator.catalogue import Channel, packaged_channels
+from iss_simulator.feed import CLOCK_ITEM, GOOD, YEAR_ITEM, Update, clock_update, sample_phase, year_update
+from iss_simulator.other_channels import OtherChannels, bucket_of, bucket_start
+from iss_simulator.signal_loss import LOST, SignalLoss, heard
+from iss_simulator.truth import TrueEvent
+from iss_simulator.urine_tank import LEVEL_ITEM, STATE_ITEM, UrineTank
+from iss_simulator.water_system import ITEMS as WATER_ITEMS
+from iss_simulator.water_system import WaterSystem
+
+FOR_EVER = datetime(9999, 1, 1, tzinfo=UTC)
+
+_TICKS_PER_S = 1
+_DETAILED = frozenset({LEVEL_ITEM, STATE_ITEM, CLOCK_ITEM, *WATER_ITEMS})
+_THIN_TO_ONE_IN_MINUTES = 10
+_moment = attrgetter("ts")
+
+
+class Station:
+    """Deterministic in all its arguments; every method may be called in any order and again.
+
+    `rate` is the nominal total of all channels in updates a second. Two stations that differ only in
+    `rehearsal` agree on all that happens before it begins.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        since: datetime,
+        channels: Sequence[Channel] | None = None,
+        rate: float = 70.0,
+        rehearsal: Rehearsal | None = None,
+    ) -> None:
+        quiet = (rehearsal.begins_at, rehearsal.quiet_until) if rehearsal else None
+        self._since = since
+        self._signal_loss = SignalLoss(seed, since, quiet)
+        self._tank = UrineTank(seed, since, self._signal_loss, rehearsal)
+        self._water = WaterSystem(seed, since)
+        own = {LEVEL_ITEM, STATE_ITEM, CLOCK_ITEM, YEAR_ITEM, *WATER_ITEMS}
+        others = [channel for channel in channels or packaged_channels() if channel.item not in own]
+        self._others = OtherChannels(seed, others, max(0.0, rate - _TICKS_PER_S))
+        self._other_items = frozenset(channel.item for channel in others)
+        self._told_until = since
+        self.items = (*sorted(own), *sorted(self._other_items))
+
+    def updates(
+        self, until: datetime = FOR_EVER, items: Collection[str] | None = None, start: datetime | None = None
+    ) -> Iterator[Update]:
+        """What the ground hears from `start` (default: since the beginning) to `until`, in order of time."""
+        begin = start or self._since
+        gap = self._signal_loss.at(begin)
+        first = bucket_of(gap.started_at if gap else begin)
+        spoken = self._spoken(first, until, items)
+        for update in heard(spoken, self._signal_loss.after(bucket_start(first)), until):
+            if update.ts >= until:
+                return
+            if update.ts >= begin and (items is None or update.item in items):
+                yield update
+
+    def history(self, until: datetime, thin: bool = True) -> Iterator[Update]:
+        """What the ground heard before `until`.
+
+        Thinned, the water system is complete, the clock ticks once a minute, and each other channel has about
+        one of its true updates in ten minutes.
+        """
+        if not thin:
+            yield from self.updates(until)
+            return
+        details = _once_a_minute(self.updates(until, _DETAILED))
+        yield from merge(details, self._thinned_others(until), key=_moment)
+
+    def snapshot(self, at: datetime) -> Iterator[Update]:
+        """The last thing that the ground heard of each channel before a moment, with its old time."""
+        gap = self._signal_loss.at(at)
+        moment = gap.started_at if gap else at
+        self._tell(moment)
+        for updates in (self._tank.levels, self._tank.states):
+            yield updates[max(0, bisect_left(updates, moment, key=_moment) - 1)]
+        latest = {update.item: update for update in _part(self._water.updates, self._since, moment)}
+        yield from latest.values()
+        yield from self._others.snapshot(moment)
+        yield year_update(moment)
+        yield clock_update(moment, LOST if gap and gap.is_announced else GOOD)
+
+    @property
+    def truth(self) -> list[TrueEvent]:
+        """Events that began before the latest moment asked for, in order of time."""
+        return self.truth_until(self._told_until)
+
+    def truth_until(self, until: datetime) -> list[TrueEvent]:
+        """All events that began before a moment, in order of time."""
+        self._tell(until)
+        gaps = [
+            TrueEvent("outage" if gap.is_outage else "los", CLOCK_ITEM, gap.started_at, gap.ended_at)
+            for gap in self._signal_loss.between(self._since, until)
+        ]
+        events = [event for event in (*self._tank.truth, *gaps) if event.started_at < until]
+        return sorted(events, key=attrgetter("started_at"))
+
+    def _spoken(self, first: int, until: datetime, items: Collection[str] | None) -> Iterator[Update]:
+        """All that the station says from a minute on, heard or not."""
+        wants_others = items is None or not self._other_items.isdisjoint(items)
+        wants_ticks = items is None or CLOCK_ITEM in items
+        bucket = first
+        while bucket_start(bucket) < until:
+            start, end = bucket_start(bucket), bucket_start(bucket + 1)
+            self._tell(end)
+            updates = [year_update(start)]
+            for told in (self._tank.levels, self._tank.states, self._water.updates):
+                updates += _part(told, start, end)
+            if wants_ticks:
+                first_tick = start + sample_phase(CLOCK_ITEM)
+                updates += (clock_update(first_tick + timedelta(seconds=second)) for second in range(60))
+            if wants_others:
+                updates += self._others.updates(bucket)
+            yield from sorted(updates, key=_moment)
+            bucket += 1
+
+    def _thinned_others(self, until: datetime) -> Iterator[Update]:
+        for bucket in range(bucket_of(self._since), bucket_of(until) + 1):
+            for update in self._others.thinned(bucket, _THIN_TO_ONE_IN_MINUTES):
+                if self._since <= update.ts < until and self._signal_loss.at(update.ts) is None:
+                    yield update
+
+    def _tell(self, until: datetime) -> None:
+        self._told_until = max(self._told_until, until)
+        self._tank.tell(until)
+        self._water.tell(until)
+
+
+def _part(updates: list[Update], start: datetime, end: datetime) -> list[Update]:
+    return updates[bisect_left(updates, start, key=_moment) : bisect_left(updates, end, key=_moment)]
+
+
+def _once_a_minute(updates: Iterator[Update]) -> Iterator[Update]:
+    """Drop all good ticks of TIME_000001 but the first of each minute."""
+    minute = None
+    for update in updates:
+        if update.item == CLOCK_ITEM and update.status_class == GOOD:
+            if bucket_of(update.ts) == minute:
+                continue
+            minute = bucket_of(update.ts)
+        yield update

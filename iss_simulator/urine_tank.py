@@ -1,0 +1,185 @@
+"""The urine tank (NODE3000005, %) and the Urine Processor that empties it (state on NODE3000004)."""
+
+# ruff: noqa: S311 - seeded chance, nothing secret
+
+from __future__ import annotations
+
+import math
+from datetime import datetime, timedelta
+from random import Random
+
+from iss_simulator.agenda import Agenda, Rehearsal
+from iss_simulator.crew import draw_visit_size
+from iss_simulator.feed import Update, sample_phase
+from iss_simulator.level_sensor import DITHER_HALF_WIDTH, LevelSensor, Steps
+from iss_simulator.signal_loss import SignalLoss
+from iss_simulator.truth import Kind, TrueEvent
+from iss_simulator.urine_processor import UrineProcessor
+
+LEVEL_ITEM = "NODE3000005"
+STATE_ITEM = "NODE3000004"
+
+_FULL = 75
+_CADENCE_S = 6.0
+_LATE_STEP_SHARE = 0.25
+_APART_S = 200.0
+"""Pause after one event before another begins: two closer ones could not be told apart."""
+
+
+class UrineTank:
+    """Makes the tank's story from `since` on, as far as it is asked for; the same for the same arguments."""
+
+    def __init__(
+        self, seed: int, since: datetime, signal_loss: SignalLoss, rehearsal: Rehearsal | None = None
+    ) -> None:
+        self.truth: list[TrueEvent] = []
+        self.levels: list[Update] = []
+        self.states: list[Update] = []
+        self._since = since
+        self._signal_loss = signal_loss
+        self._rehearsal = rehearsal
+        self._random = Random(f"{seed} tank")
+        self._sensor = LevelSensor(Random(f"{seed} sensor"), self._random.uniform(15, 55))
+        self._processor = UrineProcessor(Random(f"{seed} processor"), since)
+        self._agenda = Agenda(seed, since, rehearsal)
+        self._free_from = 0.0
+        self._drain: tuple[float, float] | None = None
+
+    @property
+    def told_until(self) -> datetime:
+        """All updates and truths that begin before this moment are known."""
+        return self._since + timedelta(seconds=self._sensor.now)
+
+    def tell(self, until: datetime) -> None:
+        """Go on with the story until at least the given moment."""
+        while self.told_until <= until:
+            due, kind = self._agenda.pop()
+            begins = max(due, self._free_from)
+            if kind == "visit":
+                self._idle_until(begins)
+                self._visit(draw_visit_size(self._random))
+            elif due >= self._free_from:
+                self._idle_until(begins)
+                self._happen(kind)
+            self._publish()
+
+    def _happen(self, kind: Kind) -> None:
+        sensor = self._sensor
+        if kind == "dribble":
+            if sensor.high >= _FULL - 1:
+                return
+            self._rise("dribble", [(1, 0.0)], _CADENCE_S)
+        elif kind == "transfer":
+            room = _FULL - 2 - sensor.high
+            if room >= 11 and not self._processor.is_processing:
+                self._rise(
+                    "transfer", [(self._random.randint(11, min(65, room)), 0.0)], self._random.uniform(3, 4)
+                )
+        elif kind == "fast_drain":
+            if sensor.level > 25:
+                self._fall(self._random.uniform(5, sensor.level - 15))
+        elif kind == "reset":
+            self._reset()
+
+    def _visit(self, size: int) -> None:
+        size = min(size, _FULL - 1 - self._sensor.high)
+        if size < 2:
+            # nobody pours into a full tank; on stage it is emptied for the next visit
+            if self._rehearsal and self.told_until >= self._rehearsal.begins_at:
+                self._fall(8.0)
+            return
+        cadence = _CADENCE_S * self._random.gauss(1, 0.07)
+        if self._random.random() < _LATE_STEP_SHARE:
+            self._rise("visit", [(size - 1, 0.0), (1, self._random.uniform(30, 90))], cadence)
+        else:
+            self._rise("visit", [(size, 0.0)], cadence)
+
+    def _rise(self, kind: Kind, parts: list[tuple[int, float]], cadence_s: float) -> None:
+        """Fill by whole steps above the backlash; each part is (steps, pause before it in seconds)."""
+        sensor, began, before = self._sensor, self._sensor.now, self._sensor.level
+        sensor.steps = Steps()
+        goal = sensor.high
+        for count, pause in parts:
+            sensor.move(pause, self._processor.percent_per_s)
+            goal += count
+            target = goal + self._random.uniform(0, 1 - DITHER_HALF_WIDTH)
+            rate = 1 / cadence_s + self._processor.percent_per_s
+            sensor.move(max(0.0, target - sensor.level) / rate, rate)
+        self._note(kind, began, before, late_step=len(parts) > 1)
+
+    def _fall(self, target: float) -> None:
+        began, before = self._sensor.now, self._sensor.level
+        rate = self._random.uniform(1.5, 3.6) / 60
+        self._sensor.move((before - target) / rate, -rate)
+        self._note("fast_drain", began, before)
+
+    def _reset(self) -> None:
+        sensor, random, began, before = self._sensor, self._random, self._sensor.now, self._sensor.level
+        choices = [level for level in range(6, 60) if abs(level - before) >= 20]
+        after = random.choice(choices) + random.uniform(DITHER_HALF_WIDTH, 1 - DITHER_HALF_WIDTH)
+        between = 0.2 if random.random() < 0.5 else (before + after) / 2
+        for level, wait in ((between, random.uniform(2, 9)), (after, 2.0)):
+            sensor.jump(level)
+            sensor.now += wait
+        self._note("reset", began, before)
+
+    def _note(self, kind: Kind, began: float, before: float, late_step: bool = False) -> None:
+        sensor = self._sensor
+        steps = sensor.steps if kind in ("visit", "dribble", "transfer") else Steps()
+        started_at, ended_at = self._moment(began), self._moment(sensor.now)
+        gaps = self._signal_loss.between(started_at, ended_at + timedelta(seconds=1))
+        self.truth.append(
+            TrueEvent(
+                kind=kind,
+                item=LEVEL_ITEM,
+                started_at=started_at,
+                ended_at=ended_at,
+                amount_percent=sensor.level - before,
+                level_before=before,
+                level_after=sensor.level,
+                steps=steps.count,
+                first_step_at=None if steps.first_at is None else self._sample_time(steps.first_at),
+                last_step_at=None if steps.last_at is None else self._sample_time(steps.last_at),
+                upa_processing=self._processor.is_processing,
+                late_step=late_step,
+                masked=bool(gaps),
+            )
+        )
+        self._free_from = sensor.now + _APART_S
+        self._processor.observe(sensor.now, sensor.level)
+
+    def _idle_until(self, end: float) -> None:
+        sensor, processor = self._sensor, self._processor
+        while sensor.now < end:
+            seconds = min(end, processor.next_change(sensor.now, sensor.level)) - sensor.now
+            sensor.move(seconds, processor.percent_per_s)
+            was_processing = processor.is_processing
+            processor.observe(sensor.now, sensor.level)
+            if processor.is_processing and not was_processing:
+                self._drain = (sensor.now, sensor.level)
+            elif was_processing and not processor.is_processing and self._drain is not None:
+                self._note_drain(*self._drain)
+
+    def _note_drain(self, began: float, before: float) -> None:
+        started_at, ended_at = self._moment(began), self._moment(self._sensor.now)
+        level = self._sensor.level
+        self.truth.append(
+            TrueEvent(
+                "drain", LEVEL_ITEM, started_at, ended_at, level - before, before, level, upa_processing=True
+            )
+        )
+
+    def _publish(self) -> None:
+        for second, value in self._sensor.samples:
+            self.levels.append(Update(LEVEL_ITEM, self._sample_time(second), str(value)))
+        self._sensor.samples.clear()
+        for second, state in self._processor.samples:
+            moment = self._since + timedelta(seconds=math.ceil(second)) + sample_phase(STATE_ITEM)
+            self.states.append(Update(STATE_ITEM, moment, str(state.value)))
+        self._processor.samples.clear()
+
+    def _moment(self, seconds: float) -> datetime:
+        return self._since + timedelta(milliseconds=round(seconds * 1000))
+
+    def _sample_time(self, seconds: float) -> datetime:
+        return self._since + timedelta(seconds=seconds) + sample_phase(LEVEL_ITEM)
