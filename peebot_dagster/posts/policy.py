@@ -20,7 +20,12 @@ class PolicyError(ValueError):
 
 
 def _minutes(value: Any) -> Any:
-    return timedelta(minutes=float(value)) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    try:
+        return timedelta(minutes=float(value))
+    except OverflowError as error:
+        raise ValueError(f"{value} minutes are too many") from error
 
 
 Minutes = Annotated[timedelta, BeforeValidator(_minutes), Field(ge=timedelta(0), le=timedelta(days=7))]

@@ -80,17 +80,25 @@ X_VARIABLES = {
 """Which environment variable holds which credential for X."""
 
 
+def platform_from_environment(environment: Mapping[str, str] = os.environ) -> str:
+    """The platform of publisher_from_environment, known without loading its library."""
+    wanted = environment.get("PEEBOT_POSTS", "").strip() != "dry_run" and not _missing(environment)
+    return "x" if wanted else "dry_run"
+
+
 def publisher_from_environment(environment: Mapping[str, str] = os.environ) -> Publisher:
     """X when all four credentials are set and PEEBOT_POSTS is not dry_run, else the dry run."""
-    if environment.get("PEEBOT_POSTS", "").strip() == "dry_run":
-        return DryRun()
-    given = {field: environment.get(name, "").strip() for field, name in X_VARIABLES.items()}
-    missing = [X_VARIABLES[field] for field, value in given.items() if not value]
-    if missing:
-        if len(missing) < len(X_VARIABLES):
+    if platform_from_environment(environment) == "dry_run":
+        missing = _missing(environment)
+        if 0 < len(missing) < len(X_VARIABLES):
             log.warning("Posts are a dry run: %s not set", ", ".join(missing))
         return DryRun()
-    # Imported here: tweepy costs every run and every tick of a process that only wants to know the policy.
+    # Imported here: most processes only want to know the policy, and tweepy is slow to load.
     from peebot_dagster.posts.x_publisher import XPublisher
 
-    return XPublisher(XCredentials.model_validate(given))
+    credentials = {field: environment[name].strip() for field, name in X_VARIABLES.items()}
+    return XPublisher(XCredentials.model_validate(credentials))
+
+
+def _missing(environment: Mapping[str, str]) -> list[str]:
+    return [name for name in X_VARIABLES.values() if not environment.get(name, "").strip()]

@@ -74,7 +74,9 @@ class XPublisher:
             raise PublishUncertain("connection_lost", type(error).__name__) from error
         except requests.Timeout as error:
             raise PublishUncertain("timeout", type(error).__name__) from error
-        except (requests.RequestException, tweepy.TweepyException) as error:
+        except requests.JSONDecodeError as error:
+            raise PublishUncertain("malformed_answer", type(error).__name__) from error
+        except requests.RequestException as error:
             raise PublishUncertain("transport_error", type(error).__name__) from error
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             # tweepy takes the answer's shape for granted; an answer has come, but not one that can be read.

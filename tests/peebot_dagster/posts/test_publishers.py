@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from peebot_dagster.posts.publishers import (
+    X_VARIABLES,
+    DryRun,
+    PublishResult,
+    XCredentials,
+    platform_from_environment,
+    publisher_from_environment,
+)
+
+
+def test_a_dry_run_takes_any_text_and_sends_nothing() -> None:
+    assert DryRun().publish("Houston") == PublishResult(external_id=None)
+    assert DryRun().platform == "dry_run"
+
+
+def test_posts_go_to_x_once_all_four_credentials_are_set(credentials: dict[str, str]) -> None:
+    environment = {X_VARIABLES[field]: f" {value} " for field, value in credentials.items()}
+    assert publisher_from_environment(environment).platform == "x"
+    assert platform_from_environment(environment) == "x"
+
+
+@pytest.mark.parametrize("missing", [*X_VARIABLES.values()])
+@pytest.mark.parametrize("blank", [False, True])
+def test_posts_are_a_dry_run_while_a_credential_is_missing_and_the_log_names_it(
+    missing: str, blank: bool, credentials: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    environment = {X_VARIABLES[field]: value for field, value in credentials.items()}
+    environment[missing] = " "
+    if not blank:
+        del environment[missing]
+    assert publisher_from_environment(environment) == DryRun()
+    assert platform_from_environment(environment) == "dry_run"
+    assert missing in caplog.text
+    assert not any(value in caplog.text for value in credentials.values())
+
+
+def test_without_any_credential_a_dry_run_is_nothing_to_warn_about(caplog: pytest.LogCaptureFixture) -> None:
+    assert publisher_from_environment({}) == DryRun()
+    assert caplog.text == ""
+
+
+def test_a_dry_run_can_be_demanded_in_spite_of_credentials(credentials: dict[str, str]) -> None:
+    environment = {X_VARIABLES[field]: value for field, value in credentials.items()}
+    assert publisher_from_environment({**environment, "PEEBOT_POSTS": "dry_run"}) == DryRun()
+
+
+def test_credentials_never_show_in_a_repr(credentials: dict[str, str]) -> None:
+    model = XCredentials.model_validate(credentials)
+    shown = f"{model!r} {model} {model.model_dump()} {model.model_dump_json()}"
+    assert not any(value in shown for value in credentials.values())
+
+
+def test_the_code_that_dagster_loads_brings_neither_tweepy_nor_pandas() -> None:
+    script = (
+        "import sys, peebot_dagster.posts.outbox, peebot_dagster.posts.publishers as p;"
+        "p.publisher_from_environment({});"
+        "print([m for m in ('tweepy', 'requests', 'pandas', 'dagster') if m in sys.modules])"
+    )
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert loaded.stdout.strip() == "[]"
