@@ -1,4 +1,4 @@
-"""What time it is for the daemon: the machine's clock, or in a replay the newest event time seen on the feed."""
+"""What time it is for the daemon: the machine's clock, or in a replay the newest event time on the feed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Clock(Protocol):
         """Take notice of a reading."""
 
     def received(self, heard_at: datetime) -> datetime:
-        """When an update that was just observed counts as received; `heard_at` is the machine's clock at its arrival."""
+        """When the update just observed counts as received; `heard_at`: the machine's clock at arrival."""
 
     def now(self) -> datetime | None:
         """The present; None as long as it is unknown."""
@@ -50,7 +50,7 @@ class SystemClock:
 
 
 class FeedClock:
-    """Time as a replay tells it: the newest event time seen, unknown before the first; `as_of` tells the years.
+    """Time as a replay tells it: the newest event time, unknown before the first; `as_of` tells the years.
 
     A snapshot says what was long before it, so it moves the clock only when nothing has moved it yet.
     """

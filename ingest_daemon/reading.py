@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 
 CLOCK_TOLERANCE = timedelta(minutes=10)
-# A counter that is not reset on New Year's Day runs past the year's end; a month is taken for it, more for nonsense.
+# A counter not reset on New Year's Day runs past the year's end; more than a month of that is nonsense.
 MAX_TIMESTAMP_HOURS = 24.0 * (366 + 1 + 31)
 MAX_TEXT = 1000
 
@@ -23,7 +23,7 @@ _ITEM = re.compile(r"[!-~]{1,200}")
 
 @dataclass(frozen=True, slots=True)
 class RawUpdate:
-    """One update as the feed delivered it: strings, or None where the feed had nothing. `received_at` is UTC."""
+    """One update as the feed delivered it: strings, None where the feed had nothing; `received_at` in UTC."""
 
     item: str
     timestamp: str | None
@@ -60,15 +60,15 @@ class Rejection:
     received_at: datetime
 
 
-class Invalid(ValueError):
+class InvalidFieldError(ValueError):
     """A field breaks the rules; the message is the reason code."""
 
 
 def event_time(timestamp_hours: str | None, received_at: datetime) -> datetime:
-    """The moment (UTC, to the millisecond) that decimal hours since "January 0.0" mean for who gets them at `received_at`.
+    """The moment (UTC, to the millisecond) that decimal hours since "January 0.0" mean when received then.
 
     The hours hold no year: it is the latest one that does not put the moment more than ten minutes after
-    `received_at`. Raises `Invalid` for what is no such number.
+    `received_at`. Raises `InvalidFieldError` for what is no such number.
     """
     since_january_0 = timedelta(milliseconds=round(_hours(timestamp_hours) * 3_600_000))
     received_at = received_at.astimezone(UTC)
@@ -77,14 +77,14 @@ def event_time(timestamp_hours: str | None, received_at: datetime) -> datetime:
         candidate = datetime(year, 1, 1, tzinfo=UTC) - _ONE_DAY + since_january_0
         if candidate <= limit:
             return candidate
-    raise Invalid("timestamp_ahead_of_clock")
+    raise InvalidFieldError("timestamp_ahead_of_clock")
 
 
 def parse(update: RawUpdate) -> Reading | Rejection:
     """The reading that the update holds, or its rejection with the first reason found."""
     try:
         if not _ITEM.fullmatch(update.item):
-            raise Invalid("item_name_invalid")
+            raise InvalidFieldError("item_name_invalid")
         ts = event_time(update.timestamp, update.received_at)
         raw_value, value = _value(update.value)
         return Reading(
@@ -97,38 +97,38 @@ def parse(update: RawUpdate) -> Reading | Rejection:
             is_snapshot=update.is_snapshot,
             event_id=_event_id(update),
         )
-    except Invalid as invalid:
+    except InvalidFieldError as invalid:
         return _rejection(update, str(invalid))
 
 
 def _hours(text: str | None) -> float:
     if not text:
-        raise Invalid("timestamp_missing")
+        raise InvalidFieldError("timestamp_missing")
     if not _NUMBER.fullmatch(text):
-        raise Invalid("timestamp_not_a_number")
+        raise InvalidFieldError("timestamp_not_a_number")
     hours = float(text)
     if hours <= 0.0:
-        raise Invalid("timestamp_not_positive")
+        raise InvalidFieldError("timestamp_not_positive")
     if hours > MAX_TIMESTAMP_HOURS:
-        raise Invalid("timestamp_out_of_range")
+        raise InvalidFieldError("timestamp_out_of_range")
     return hours
 
 
 def _value(text: str | None) -> tuple[str, float | None]:
     if text is None or not text.strip():
-        raise Invalid("value_missing")
+        raise InvalidFieldError("value_missing")
     if len(text) > MAX_TEXT:
-        raise Invalid("value_too_long")
+        raise InvalidFieldError("value_too_long")
     if text != _storable(text):
-        raise Invalid("value_not_storable")
+        raise InvalidFieldError("value_not_storable")
     stripped = text.strip()
     if _NOT_FINITE.fullmatch(stripped):
-        raise Invalid("value_not_finite")
+        raise InvalidFieldError("value_not_finite")
     if not _NUMBER.fullmatch(stripped):
         return text, None
     number = float(stripped)
     if not math.isfinite(number):
-        raise Invalid("value_not_finite")
+        raise InvalidFieldError("value_not_finite")
     return text, number
 
 
@@ -136,13 +136,14 @@ def _status_class(text: str | None) -> int | None:
     if not text:
         return None
     if not _STATUS_CLASS.fullmatch(text):
-        raise Invalid("status_class_not_a_number")
+        raise InvalidFieldError("status_class_not_a_number")
     return int(text)
 
 
 def _event_id(update: RawUpdate) -> int:
-    # Only the value may hold any character; the fields around it can't hold the separator, so no two updates collide.
-    identity = "\x1f".join((update.item, update.timestamp or "", update.status_class or "", update.value or ""))
+    # Only the value, the last, can hold the separator: different updates have different texts.
+    fields = (update.item, update.timestamp or "", update.status_class or "", update.value or "")
+    identity = "\x1f".join(fields)
     return int.from_bytes(blake2b(identity.encode(), digest_size=8).digest(), "big", signed=True)
 
 

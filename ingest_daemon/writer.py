@@ -88,7 +88,7 @@ class Writer:
         self._days: set[date] = set()
 
     def store(self, readings: Sequence[Reading], rejections: Sequence[Rejection]) -> StoredCounts:
-        """Store a batch of any size in one transaction; what is stored already is counted, not stored again."""
+        """Store a batch of any size in one transaction; what is stored already is only counted."""
         self._create_chunks(readings)
         try:
             return self._store(readings, rejections)

@@ -13,10 +13,10 @@ from ingest_daemon.writer import StoredCounts, Writer
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-def reading(seconds: float, value: str = "17", item: str = "NODE3000005", status_class: str = "24") -> Reading:
+def reading(seconds: float, value: str = "17", item: str = "NODE3000005") -> Reading:
     ts = NOON + timedelta(seconds=seconds)
     hours = (ts - datetime(ts.year, 1, 1, tzinfo=UTC)) / timedelta(hours=1) + 24
-    parsed = parse(RawUpdate(item, repr(hours), value, status_class, None, None, None, False, ts))
+    parsed = parse(RawUpdate(item, repr(hours), value, "24", None, None, None, False, ts))
     assert isinstance(parsed, Reading)
     return parsed
 
@@ -55,9 +55,8 @@ def test_a_batch_is_committed_and_counted(
     assert rows == [
         (r.item, r.ts, r.value, r.raw_value, r.status_class, r.is_snapshot, r.event_id) for r in expected
     ]
-    assert second_connection.execute("SELECT item_id, fields, reason, received_at FROM rejected_reading").fetchall() == [
-        ("NODE3000005", {"Value": None}, "value_missing", NOON)
-    ]
+    rejected = second_connection.execute("SELECT item_id, fields, reason, received_at FROM rejected_reading")
+    assert rejected.fetchall() == [("NODE3000005", {"Value": None}, "value_missing", NOON)]
 
 
 def test_the_same_update_delivered_twice_is_one_row(connection: psycopg.Connection) -> None:
@@ -76,12 +75,13 @@ def test_the_revision_of_an_hour_grows_by_what_was_really_stored(connection: psy
     writer = Writer(connection)
     writer.store([reading(0), reading(3600), reading(3601)], [])
     writer.store([reading(0), reading(3602)], [])
-    assert connection.execute("SELECT hour, revision, readings FROM telemetry_revision ORDER BY hour").fetchall() == [
-        (NOON, 1, 1), (NOON + timedelta(hours=1), 3, 3)
-    ]
+    rows = connection.execute("SELECT hour, revision, readings FROM telemetry_revision ORDER BY hour")
+    assert rows.fetchall() == [(NOON, 1, 1), (NOON + timedelta(hours=1), 3, 3)]
 
 
-def test_a_channel_that_the_catalogue_does_not_know_is_stored_and_listed(connection: psycopg.Connection) -> None:
+def test_a_channel_that_the_catalogue_does_not_know_is_stored_and_listed(
+    connection: psycopg.Connection,
+) -> None:
     writer = Writer(connection)
     assert writer.store([reading(0, item="LUNA000001"), reading(0, item="LUNA000002")], []).stored == 2
     assert connection.execute(
@@ -127,7 +127,9 @@ def test_listeners_are_told_of_new_readings_only(
     assert list(second_connection.notifies(timeout=0.2)) == []
 
 
-def test_batches_inside_one_transaction_of_the_caller_do_not_count_each_other(connection: psycopg.Connection) -> None:
+def test_batches_inside_one_transaction_of_the_caller_do_not_count_each_other(
+    connection: psycopg.Connection,
+) -> None:
     writer = Writer(connection)
     with connection.transaction():
         writer.store([reading(0)], [])

@@ -1,0 +1,120 @@
+"""Keeps link_interval: one row per stretch of one state, the open one with a fresh last_seen_at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+
+from ingest_daemon.link import LinkState, Transition
+
+CONTINUATION = timedelta(seconds=1.5)
+"""How old the last sign of a former daemon may be to count as uninterrupted."""
+
+_OPEN_INTERVAL = """
+SELECT link_interval_id, state, started_at, last_seen_at
+FROM link_interval WHERE source = %s AND ended_at IS NULL FOR UPDATE
+"""
+_CLOSE = "UPDATE link_interval SET last_seen_at = %(at)s, ended_at = %(at)s WHERE link_interval_id = %(id)s"
+_INSERT = """
+INSERT INTO link_interval (source, state, started_at, last_seen_at, ended_at) VALUES (%s, %s, %s, %s, %s)
+"""
+_SEEN = "UPDATE link_interval SET last_seen_at = %s WHERE link_interval_id = %s"
+_REVISE = """
+INSERT INTO telemetry_revision AS r (hour, revision, readings)
+SELECT hour, 1, 0
+FROM generate_series(date_trunc('hour', %s::timestamptz, 'UTC'), %s::timestamptz, interval '1 hour') AS hour
+ORDER BY hour
+ON CONFLICT (hour) DO UPDATE SET revision = r.revision + 1, updated_at = clock_timestamp()
+"""
+
+
+@dataclass(frozen=True)
+class _Open:
+    interval_id: int
+    state: LinkState
+    started_at: datetime
+    last_seen_at: datetime
+
+
+class LinkRecorder:
+    """Writes the transitions of one daemon's link; the first takes over what a former daemon left open."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._took_over = False
+        # What a former daemon has confirmed is not disproved by a replay that starts again before it.
+        self._confirmed_until: datetime | None = None
+
+    def record(self, connection: psycopg.Connection, transition: Transition) -> None:
+        """Store a transition in one transaction; the same one again changes nothing."""
+        with connection.transaction():
+            left_open = self._open_interval(connection)
+            if left_open is None:
+                self._begin(connection, transition.state, transition.at)
+                _revise(connection, transition.at, transition.at)
+            elif self._took_over:
+                self._switch(connection, left_open, transition)
+            else:
+                self._take_over(connection, left_open, transition)
+        if not self._took_over:
+            self._took_over = True
+            self._confirmed_until = left_open.last_seen_at if left_open else None
+
+    def heartbeat(self, connection: psycopg.Connection, now: datetime) -> None:
+        """Confirm the open interval up to `now`; everything received before `now` must be stored already."""
+        if not self._took_over:
+            return
+        with connection.transaction():
+            current = self._open_interval(connection)
+            if current is None or current.last_seen_at >= now:
+                return
+            connection.execute(_SEEN, [now, current.interval_id])
+            # Whoever has computed the last minute of an hour before this does not know it live to its end.
+            if current.state is LinkState.LIVE and _hour(now) != _hour(current.last_seen_at):
+                _revise(connection, current.last_seen_at, now)
+
+    def _switch(self, connection: psycopg.Connection, current: _Open, transition: Transition) -> None:
+        if current.state is transition.state:
+            return
+        at = max(transition.at, current.started_at, self._confirmed_until or current.started_at)
+        self._end(connection, current, at)
+        self._begin(connection, transition.state, at)
+        _revise(connection, min(at, current.last_seen_at), max(at, current.last_seen_at))
+
+    def _take_over(self, connection: psycopg.Connection, left: _Open, transition: Transition) -> None:
+        uninterrupted = transition.at - left.last_seen_at <= CONTINUATION
+        if left.state is transition.state and (uninterrupted or left.state is LinkState.DOWN):
+            return
+        at = max(transition.at, left.last_seen_at)
+        if uninterrupted or left.state is LinkState.DOWN:
+            self._end(connection, left, at)
+            self._begin(connection, transition.state, at)
+        else:
+            self._end(connection, left, left.last_seen_at)
+            if transition.state is LinkState.DOWN:
+                self._begin(connection, LinkState.DOWN, left.last_seen_at)
+            else:
+                connection.execute(_INSERT, [self._source, LinkState.DOWN, left.last_seen_at, at, at])
+                self._begin(connection, transition.state, at)
+        for edge in sorted({_hour(left.last_seen_at), _hour(at)}):
+            _revise(connection, edge, edge)
+
+    def _open_interval(self, connection: psycopg.Connection) -> _Open | None:
+        row = connection.execute(_OPEN_INTERVAL, [self._source]).fetchone()
+        return None if row is None else _Open(row[0], LinkState(row[1]), row[2], row[3])
+
+    def _begin(self, connection: psycopg.Connection, state: LinkState, at: datetime) -> None:
+        connection.execute(_INSERT, [self._source, state, at, at, None])
+
+    def _end(self, connection: psycopg.Connection, interval: _Open, at: datetime) -> None:
+        connection.execute(_CLOSE, {"at": at, "id": interval.interval_id})
+
+
+def _revise(connection: psycopg.Connection, start: datetime, end: datetime) -> None:
+    connection.execute(_REVISE, [start, end])
+
+
+def _hour(moment: datetime) -> datetime:
+    return moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)

@@ -1,0 +1,88 @@
+"""The daemon's settings, from its arguments and the environment."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Literal
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+NASA_SERVER = "https://push.lightstreamer.com"
+
+
+class SettingsError(ValueError):
+    """A setting is missing or makes no sense; the message says what to do, and holds no secret."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to listen to and where to store it. `as_of` (UTC) is there when `clock` is `feed`."""
+
+    server: str
+    adapter_set: str
+    source: str
+    clock: Literal["system", "feed"]
+    as_of: datetime | None
+    queue_capacity: int
+    database_url: str = field(repr=False)
+
+    @classmethod
+    def read(cls, arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
+        """The settings from command-line arguments and PEEBOT_DATABASE_URL; raises SettingsError."""
+        options = _parser().parse_args(arguments)
+        if not options.server.startswith(("http://", "https://")):
+            raise SettingsError(f"--server must begin with http:// or https://, not {options.server!r}")
+        if options.queue_capacity < 1:
+            raise SettingsError("--queue-capacity must be at least 1")
+        if (options.clock == "feed") != (options.as_of is not None):
+            raise SettingsError("--clock feed and --as-of belong together: a replay needs to know the year")
+        return cls(
+            server=options.server,
+            adapter_set=options.adapter_set,
+            source=options.source,
+            clock=options.clock,
+            as_of=options.as_of,
+            queue_capacity=options.queue_capacity,
+            database_url=_database_url(environment),
+        )
+
+
+def _database_url(environment: Mapping[str, str]) -> str:
+    url = environment.get("PEEBOT_DATABASE_URL", "")
+    if not url:
+        raise SettingsError("PEEBOT_DATABASE_URL is not set: give it as postgresql://user:password@host:port/database")
+    try:
+        conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        # Its message may quote the password.
+        raise SettingsError("PEEBOT_DATABASE_URL is no valid PostgreSQL URL") from None
+    return url
+
+
+def _utc(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="ingest_daemon", description="Listens to ISS telemetry; stores it in PEEBOT_DATABASE_URL."
+    )
+    parser.add_argument("--server", default=NASA_SERVER, help="Lightstreamer server (default: %(default)s)")
+    parser.add_argument("--adapter-set", default="ISSLIVE")
+    parser.add_argument("--source", choices=("isslive", "simulator", "replay"), default="isslive")
+    parser.add_argument(
+        "--clock", choices=("system", "feed"), default="system",
+        help="feed: the newest event time on the feed is the present (for replays)",
+    )
+    parser.add_argument(
+        "--as-of", type=_utc, help="with --clock feed: a time (ISO 8601) at most a year after all events"
+    )
+    parser.add_argument(
+        "--queue-capacity", type=int, default=200_000, help="updates kept while the database is away"
+    )
+    return parser
