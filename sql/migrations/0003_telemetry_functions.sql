@@ -12,7 +12,9 @@ BEGIN
     FOR chunk_start IN SELECT generate_series(date_trunc('day', range_start), range_end, interval '1 day') LOOP
         chunk_name := 'telemetry_reading_' || to_char(chunk_start, 'YYYYMMDD');
         CONTINUE WHEN to_regclass(chunk_name) IS NOT NULL;
-        PERFORM pg_advisory_xact_lock(hashtextextended('create_telemetry_chunks', 0));
+        -- One maker at a time. This lock lets readers and writers through; an advisory lock would not do, as the name
+        -- could still be remembered as free after waiting for it.
+        LOCK TABLE telemetry_reading IN SHARE UPDATE EXCLUSIVE MODE;
         CONTINUE WHEN to_regclass(chunk_name) IS NOT NULL;
         -- CREATE ... PARTITION OF would wait for every reader and writer, and make new ones wait; ATTACH does not.
         EXECUTE format('CREATE TABLE %I (LIKE telemetry_reading INCLUDING COMMENTS)', chunk_name);

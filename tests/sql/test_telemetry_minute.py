@@ -42,13 +42,18 @@ class Link:
 Aggregate = dict[tuple[int, datetime], tuple[float | None, ...]]
 
 
+def received_at(row: Row) -> datetime:
+    """The later the measurement, the earlier it arrived: the order of arrival must not matter."""
+    return END - (row.ts - BEGIN)
+
+
 def store(connection: psycopg.Connection, rows: Sequence[Row], links: Sequence[Link] = ()) -> None:
     for row in rows:
         connection.execute("SELECT create_telemetry_chunks(%s, %s)", (row.ts, row.ts))
     with connection.cursor() as cursor:
         cursor.executemany(
             "INSERT INTO telemetry_reading VALUES (%s, %s, %s, %s, %s, %s, false, %s) ON CONFLICT DO NOTHING",
-            [(r.channel, r.ts, r.ts, r.value, str(r.value), r.status, r.order) for r in rows],
+            [(r.channel, r.ts, received_at(r), r.value, str(r.value), r.status, r.order) for r in rows],
         )
         cursor.executemany(
             "INSERT INTO link_interval (source, state, started_at, last_seen_at, ended_at)"
@@ -137,7 +142,7 @@ def random_rows(rng: random.Random, begin: datetime, end: datetime, mean_gap_s: 
         at = begin + timedelta(seconds=rng.choice([0, 0, 30, 400]))
         while at < end + MINUTE:
             value = None if rng.random() < 0.05 else float(rng.randint(0, 9))
-            rows.append(Row(channel, at, value, rng.choice([24] * 18 + [1, 5]), len(rows)))
+            rows.append(Row(channel, at, value, rng.choice([24] * 18 + [1, 2, 5]), len(rows)))
             # Multiples of 5 s often coincide: with a minute, with a change of the link, with another reading.
             gap_s = rng.expovariate(1 / mean_gap_s) // 5 * 5
             at += timedelta(seconds=rng.choice([0, 0.25, 5, 5, 10, 60, gap_s]))
