@@ -1,0 +1,375 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+from peebot_dagster.posts.outbox import publish_new_events
+from peebot_dagster.posts.policy import PostPolicy
+from peebot_dagster.posts.publishers import DryRun, PublishRefused, PublishResult, PublishUncertain
+from peebot_dagster.posts.weighted_length import MAX_WEIGHTED_LENGTH, weighted_length
+from peebot_dagster.posts.x_publisher import XPublisher
+
+POLICY = PostPolicy()
+NO_COOLDOWN = PostPolicy(cooldown=timedelta(0))
+
+StoreEvent = Callable[..., uuid.UUID]
+
+
+class Recorder:
+    """A platform that keeps the texts, and raises the outcomes that it is given first."""
+
+    platform = "x"
+
+    def __init__(self, *outcomes: BaseException) -> None:
+        self.texts: list[str] = []
+        self._outcomes = list(outcomes)
+
+    def publish(self, text: str) -> PublishResult:
+        self.texts.append(text)
+        if self._outcomes:
+            raise self._outcomes.pop(0)
+        return PublishResult(f"id-{len(self.texts)}", f"https://x.com/i/web/status/{len(self.texts)}")
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+def _ledger(connection: psycopg.Connection) -> list[dict[str, Any]]:
+    with connection.transaction(), connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute("SELECT * FROM post ORDER BY created_at, event_id").fetchall()
+
+
+def test_a_fresh_visit_is_sent_once_and_the_ledger_tells_what_and_where(
+    connection: psycopg.Connection, store_event: StoreEvent, now: datetime
+) -> None:
+    event_id = store_event()
+    publisher = Recorder()
+    [decision] = publish_new_events(connection, publisher, POLICY, now)
+    assert (decision.event_id, decision.platform, decision.state) == (event_id, "x", "sent")
+    assert (decision.external_id, decision.link) == ("id-1", "https://x.com/i/web/status/1")
+    assert publisher.texts == [decision.text]
+    assert weighted_length(publisher.texts[0]) <= MAX_WEIGHTED_LENGTH
+    [row] = _ledger(connection)
+    assert {name: row[name] for name in ("event_id", "platform", "state", "text", "template", "reason")} == {
+        "event_id": event_id,
+        "platform": "x",
+        "state": "sent",
+        "text": decision.text,
+        "template": decision.template,
+        "reason": None,
+    }
+    assert (row["external_id"], row["attempts"], row["created_at"]) == ("id-1", 1, now)
+    assert publish_new_events(connection, publisher, POLICY, now + timedelta(minutes=1)) == []
+    assert len(publisher.texts) == 1
+
+
+def test_a_dry_run_is_written_down_with_its_text(
+    connection: psycopg.Connection, store_event: StoreEvent, now: datetime
+) -> None:
+    store_event()
+    [decision] = publish_new_events(connection, DryRun(), POLICY, now)
+    assert (decision.state, decision.external_id, decision.link) == ("dry_run", None, None)
+    assert [(row["platform"], row["state"], row["text"]) for row in _ledger(connection)] == [
+        ("dry_run", "dry_run", decision.text)
+    ]
+
+
+def test_the_text_of_an_event_is_the_same_on_each_platform(
+    connection: psycopg.Connection, store_event: StoreEvent, now: datetime
+) -> None:
+    store_event()
+    [dry] = publish_new_events(connection, DryRun(), POLICY, now)
+    [sent] = publish_new_events(connection, Recorder(), POLICY, now)
+    assert dry.text == sent.text
+
+
+def test_each_event_that_is_not_posted_has_a_reason(
+    connection: psycopg.Connection, store_event: StoreEvent, now: datetime
+) -> None:
+    expected = {
+        store_event(minutes_ago=20): "stale",
+        store_event(minutes_ago=12, confidence=0.5): "low_confidence",
+        store_event(minutes_ago=11, state="retracted"): "retracted",
+        store_event(minutes_ago=90, state="retracted"): "retracted",
+        store_event(minutes_ago=10): None,
+        store_event(minutes_ago=2): "cooldown",
+    }
+    decisions = publish_new_events(connection, Recorder(), POLICY, now)
+    assert {decision.event_id: decision.reason for decision in decisions} == expected
+    assert {row["event_id"]: row["reason"] for row in _ledger(connection)} == expected
+    assert Counter(row["state"] for row in _ledger(connection)) == {"skipped": 5, "sent": 1}
+
+
+def test_an_open_visit_waits_without_a_row_until_it_is_sure(
+    connection: psycopg.Connection, store_event: StoreEvent, now: datetime
+) -> None:
+    event_id = store_event(state="open", confidence=0.6)
+    assert publish_new_events(connection, Recorder(), POLICY, now) == []
+    assert _ledger(connection) == []
+    connection.execute("UPDATE detected_event SET confidence = 0.85 WHERE event_id = %s", [event_id])
+    connection.commit()
+    [decision] = publish_new_events(connection, Recorder(), POLICY, now)
+    assert decision.state == "sent"
+
+
+@pytest.mark.parametrize("event_type", ["toilet_visit_masked", "dribble", "tank_transfer", "sensor_reset"])
+def test_only_visits_are_posted(
+    connection: psycopg.Connection, store_event: StoreEvent, now: datetime, event_type: str
+) -> None:
+    store_event(event_type=event_type)
+    assert publish_new_events(connection, Recorder(), POLICY, now) == []
+    assert _ledger(connection) == []
+
+
+def test_the_cooldown_holds_across_runs_and_ends(
+    connection: psycopg.Connection, store_event: StoreEvent, now: datetime
+) -> None:
+    publisher = Recorder()
+    store_event(minutes_ago=1)
+    publish_new_events(connection, publisher, POLICY, now)
+    store_event(minutes_ago=-20)
+    [skipped] = publish_new_events(connection, publisher, POLICY, now + timedelta(minutes=21))
+    assert skipped.reason == "cooldown"
+    store_event(minutes_ago=-29.5)
+    [sent] = publish_new_events(connection, publisher, POLICY, now + timedelta(minutes=30))
+    assert sent.state == "sent"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state", "reason", "next_state"),
+    [
+        (PublishRefused("rate_limited", "until 09:30"), "failed", "rate_limited: until 09:30", "sent"),
+        (PublishUncertain("timeout"), "unknown", "timeout", "skipped"),
+    ],
+)
+def test_a_refusal_starts_no_cooldown_but_what_may_be_public_does(
+    connection: psycopg.Connection,
+    store_event: StoreEvent,
+    now: datetime,
+    outcome: Exception,
+    state: str,
+    reason: str,
+    next_state: str,
+) -> None:
+    publisher = Recorder(outcome)
+    first = store_event(minutes_ago=2)
+    second = store_event(minutes_ago=1)
+    decisions = publish_new_events(connection, publisher, POLICY, now)
+    assert [(d.event_id, d.state) for d in decisions] == [(first, state), (second, next_state)]
+    assert decisions[0].reason == reason
+    assert publish_new_events(connection, publisher, POLICY, now + timedelta(hours=1)) == []
+
+
+def test_a_backfill_publishes_nothing_and_is_skipped_in_one_statement(
+    connection: psycopg.Connection, now: datetime
+) -> None:
+    connection.execute(
+        "INSERT INTO detected_event (event_id, detector, detector_version, event_type, started_at, state,"
+        " confidence, payload) SELECT gen_random_uuid(), 'urine_tank', '1', 'toilet_visit',"
+        " %s - n * interval '1 hour', 'closed', 0.95, '{}' FROM generate_series(1, 5000) n",
+        [now],
+    )
+    connection.commit()
+    statements: list[Any] = []
+
+    class Watched(psycopg.Cursor[Any]):
+        def execute(self, query: Any, *args: Any, **kwargs: Any) -> Any:
+            statements.append(query)
+            return super().execute(query, *args, **kwargs)
+
+    connection.cursor_factory = Watched
+    publisher = Recorder()
+    decisions = publish_new_events(connection, publisher, POLICY, now)
+    assert len(decisions) == 5000
+    assert {(decision.state, decision.reason) for decision in decisions} == {("skipped", "stale")}
+    assert publisher.texts == []
+    assert len(statements) < 10
+
+
+def test_a_process_that_dies_between_claim_and_record_leaves_a_post_that_is_never_sent_again(
+    connection: psycopg.Connection, store_event: StoreEvent, now: datetime
+) -> None:
+    event_id = store_event()
+    with pytest.raises(Killed):
+        publish_new_events(connection, Recorder(Killed()), POLICY, now)
+    [row] = _ledger(connection)
+    assert row["state"] == "claimed"
+    later = Recorder()
+    assert publish_new_events(connection, later, POLICY, now + timedelta(minutes=4)) == []
+    [decision] = publish_new_events(connection, later, POLICY, now + timedelta(minutes=5, seconds=1))
+    assert (decision.event_id, decision.state, decision.reason) == (
+        event_id,
+        "unknown",
+        "crashed_while_sending",
+    )
+    assert decision.text == row["text"]
+    assert publish_new_events(connection, later, POLICY, now + timedelta(hours=2)) == []
+    assert later.texts == []
+
+
+def test_a_process_killed_while_x_holds_its_request_has_posted_at_most_once(
+    database_url: str, connection: psycopg.Connection, store_event: StoreEvent, now: datetime
+) -> None:
+    script = f"""
+import time, psycopg
+from datetime import datetime
+from peebot_dagster.posts.outbox import publish_new_events
+from peebot_dagster.posts.policy import PostPolicy
+class Hanging:
+    platform = "x"
+    def publish(self, text):
+        print("sending", flush=True)
+        time.sleep(60)
+with psycopg.connect({database_url!r}) as connection:
+    publish_new_events(connection, Hanging(), PostPolicy(), datetime.fromisoformat({now.isoformat()!r}))
+"""
+    store_event()
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "sending\n"
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    later = Recorder()
+    states = []
+    for minutes in (0, 3, 6, 60):
+        publish_new_events(connection, later, POLICY, now + timedelta(minutes=minutes))
+        states.append(_ledger(connection)[0]["state"])
+    assert states == ["claimed", "claimed", "unknown", "unknown"]
+    assert later.texts == []
+
+
+def test_a_crash_before_the_claim_sends_nothing_and_the_next_run_does(
+    connection: psycopg.Connection, store_event: StoreEvent, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store_event()
+    with monkeypatch.context() as patch:
+        patch.setattr("peebot_dagster.posts.ledger.claim", lambda *args: (_ for _ in ()).throw(Killed()))
+        with pytest.raises(Killed):
+            publish_new_events(connection, Recorder(), POLICY, now)
+    assert _ledger(connection) == []
+    [decision] = publish_new_events(connection, Recorder(), POLICY, now)
+    assert decision.state == "sent"
+
+
+@pytest.mark.parametrize("policy", [POLICY, NO_COOLDOWN])
+def test_runs_at_the_same_time_send_each_event_once_and_keep_the_cooldown(
+    database_url: str,
+    connection: psycopg.Connection,
+    store_event: StoreEvent,
+    now: datetime,
+    x_server: Any,
+    publisher_to: Callable[[str], XPublisher],
+    policy: PostPolicy,
+) -> None:
+    events = [store_event(minutes_ago=minutes) for minutes in range(1, 9)]
+    start = threading.Barrier(4)
+
+    def run(_: int) -> list[Any]:
+        with psycopg.connect(database_url) as own:
+            start.wait()
+            return publish_new_events(own, publisher_to(x_server.url), policy, now)
+
+    with ThreadPoolExecutor(4) as pool:
+        decisions = [decision for result in pool.map(run, range(4)) for decision in result]
+    assert Counter(decision.event_id for decision in decisions) == Counter(events)
+    sent = [decision.text for decision in decisions if decision.state == "sent"]
+    assert Counter(x_server.texts) == Counter(sent)
+    assert len(sent) == (8 if policy is NO_COOLDOWN else 1)
+    assert len({decision.template for decision in decisions if decision.state == "sent"}) == len(sent)
+    assert x_server.requests == len(sent)
+
+
+def test_a_slow_platform_does_not_block_other_runs(
+    database_url: str, connection: psycopg.Connection, store_event: StoreEvent, now: datetime
+) -> None:
+    store_event(minutes_ago=2)
+    sending, done = threading.Event(), threading.Event()
+
+    class Slow(Recorder):
+        def publish(self, text: str) -> PublishResult:
+            sending.set()
+            assert done.wait(10)
+            return super().publish(text)
+
+    def run() -> list[Any]:
+        with psycopg.connect(database_url) as own:
+            return publish_new_events(own, Slow(), POLICY, now)
+
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(run)
+        assert sending.wait(10)
+        store_event(minutes_ago=1)
+        [decision] = publish_new_events(connection, Recorder(), POLICY, now)
+        done.set()
+        assert decision.reason == "cooldown"
+        assert [decision.state for decision in slow.result()] == ["sent"]
+
+
+def test_what_x_really_took_is_recorded_although_another_run_had_given_it_up(
+    database_url: str, connection: psycopg.Connection, store_event: StoreEvent, now: datetime
+) -> None:
+    store_event()
+
+    class GivenUpMeanwhile(Recorder):
+        def publish(self, text: str) -> PublishResult:
+            with psycopg.connect(database_url) as other:
+                publish_new_events(other, Recorder(), POLICY, now + timedelta(minutes=6))
+            return super().publish(text)
+
+    publish_new_events(connection, GivenUpMeanwhile(), POLICY, now)
+    assert [(row["state"], row["external_id"], row["reason"]) for row in _ledger(connection)] == [
+        ("sent", "id-1", None)
+    ]
+
+
+def test_posts_on_another_platform_cause_no_cooldown(
+    connection: psycopg.Connection, store_event: StoreEvent, now: datetime
+) -> None:
+    store_event(minutes_ago=2)
+    publish_new_events(connection, DryRun(), POLICY, now)
+    [decision] = publish_new_events(connection, Recorder(), POLICY, now)
+    assert decision.state == "sent"
+
+
+def test_a_joke_is_not_told_twice_within_thirty_posts(
+    connection: psycopg.Connection, store_event: StoreEvent, now: datetime
+) -> None:
+    for n in range(31):
+        store_event(minutes_ago=14 - n / 3)
+    decisions = publish_new_events(connection, DryRun(), NO_COOLDOWN, now)
+    templates = [decision.template for decision in decisions]
+    assert len(templates) == len(set(templates)) == 31
+
+
+def test_a_connection_inside_a_transaction_is_refused_because_the_claim_would_not_be_safe(
+    connection: psycopg.Connection, store_event: StoreEvent, now: datetime
+) -> None:
+    store_event()
+    connection.execute("SELECT 1")
+    publisher = Recorder()
+    with pytest.raises(RuntimeError, match="outside of a transaction"):
+        publish_new_events(connection, publisher, POLICY, now)
+    assert publisher.texts == []
+
+
+def test_a_connection_in_autocommit_works_as_well(
+    database_url: str, store_event: StoreEvent, now: datetime
+) -> None:
+    store_event()
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        [decision] = publish_new_events(connection, Recorder(), POLICY, now)
+        assert decision.state == "sent"
+        assert [row["state"] for row in _ledger(connection)] == ["sent"]
