@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from peebot_dagster.detectors.backlash import Backlash
 from peebot_dagster.detectors.bouts import LONGEST_PAUSE, Bout
 from peebot_dagster.detectors.level_steps import SECOND
 
@@ -94,8 +95,9 @@ def _reset_reason(bout: Bout, masked: bool) -> str | None:
         return None
     if bout.fall_before >= VISIT_PERCENT:
         return f"it fell by {bout.fall_before:g} % just before: no drain is that fast"
-    if bout.fall_after >= max(VISIT_PERCENT, bout.amount - 1.0):
-        return f"it fell back by {bout.fall_after:g} % at once: no drain is that fast"
+    # The backlash swallows the first percent of the way back.
+    if bout.amount >= VISIT_PERCENT and bout.fall_after >= bout.amount - Backlash.width:
+        return "it fell back at once: no drain is that fast"
     return None
 
 

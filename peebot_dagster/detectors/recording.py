@@ -18,6 +18,8 @@ from peebot_dagster.detectors.detector import DetectedEvent, Window
 
 _ONE_CHANNEL = ["ts_utc", "value"]
 _MANY_CHANNELS = ["ts_utc", "item", "value"]
+# The first module of the station was launched in 1998, and nanosecond timestamps end in 2262.
+_FIRST_YEAR, _LAST_YEAR = 1998, 2261
 
 
 class RecordingError(ValueError):
@@ -36,8 +38,10 @@ def read_recording(path: Path | str, item: str | None = None) -> Window:
     try:
         with _open(path) as lines:
             rows = list(_rows(path, lines, item))
-    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
-        raise RecordingError(f"{path}: cannot be read: {error}") from error
+    except OSError as error:
+        raise RecordingError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (EOFError, UnicodeDecodeError, zlib.error) as error:
+        raise RecordingError(f"{path}: is no text, or damaged: {error}") from error
     if not rows:
         raise RecordingError(f"{path}: no readings")
     ts, items, values = zip(*rows, strict=True)
@@ -100,9 +104,12 @@ def _rows(path: Path, lines: TextIO, item: str | None) -> Iterator[tuple[datetim
 def _time(text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text.strip())
-    except ValueError:
+        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise ValueError(f"ts_utc is {text!r:.80}; expected an ISO 8601 time") from None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
+        raise ValueError(f"ts_utc is {text!r:.80}; expected a year from {_FIRST_YEAR} to {_LAST_YEAR}")
+    return moment
 
 
 def _item(name: str | None) -> str:
