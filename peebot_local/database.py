@@ -39,6 +39,10 @@ def mendable(database_url: str) -> Iterator[None]:
         raise MendableError(
             f"the disk of the database {place} is full; free some space and start again"
         ) from error
+    except (errors.UndefinedTable, errors.UndefinedFunction) as error:
+        raise MendableError(
+            f"the database {place} has not PeeBot's newest schema; run './peebot migrate'"
+        ) from error
     except errors.InsufficientPrivilege as error:
         reason = _one_line(error)
         raise MendableError(f"the user of the database {place} lacks a right ({reason}); grant it") from error
@@ -81,8 +85,11 @@ def migrate_databases(database_url: str, dagster_home: Path) -> None:
         return
     result = subprocess.run(
         [sys.executable, "-P", "-m", "dagster", "instance", "migrate"],
-        env={**os.environ, **dagster_environment(database_url, dagster_home)}, cwd="/",
-        text=True, capture_output=True, check=False,
+        env={**os.environ, **dagster_environment(database_url, dagster_home)},
+        cwd="/",
+        text=True,
+        capture_output=True,
+        check=False,
     )
     if result.returncode != 0:
         raise MendableError(

@@ -117,17 +117,21 @@ class EmbeddedPostgres:
         self._make_reachable()
 
     def command(self) -> list[str]:
-        return [
-            str(self.binaries / "postgres"), "-D", str(self.data), "-h", "127.0.0.1", "-p", str(self.port()),
-            "-k", "", "-c", "max_connections=200", "-c", "timezone=UTC", "-c", "log_timezone=UTC",
-        ]
+        listening = ["-h", "127.0.0.1", "-p", str(self.port()), "-k", ""]
+        settings = ["-c", "max_connections=200", "-c", "timezone=UTC", "-c", "log_timezone=UTC"]
+        return [str(self.binaries / "postgres"), "-D", str(self.data), *listening, *settings]
 
     def start(self, log: Path) -> subprocess.Popen[bytes]:
         self.initialise()
         with log.open("ab") as sink:
             return subprocess.Popen(  # noqa: S603
-                self.command(), stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, user=self.run_as(),
-                cwd="/", env=server_environment(),
+                self.command(),
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=sink,
+                user=self.run_as(),
+                cwd="/",
+                env=server_environment(),
             )
 
     def accepts_connections(self) -> bool:
@@ -189,12 +193,15 @@ class EmbeddedPostgres:
             secret.flush()
             if user is not None:
                 shutil.chown(secret.name, user)
+            superuser = ["-U", SUPERUSER, "--auth=scram-sha-256", f"--pwfile={secret.name}"]
             result = subprocess.run(  # noqa: S603
-                [
-                    self.binaries / "initdb", "-D", unfinished, "-U", SUPERUSER, "--encoding=UTF8",
-                    "--locale=C", "--auth=scram-sha-256", f"--pwfile={secret.name}",
-                ],
-                text=True, capture_output=True, user=user, cwd="/", env=server_environment(), check=False,
+                [self.binaries / "initdb", "-D", unfinished, *superuser, "--encoding=UTF8", "--locale=C"],
+                text=True,
+                capture_output=True,
+                user=user,
+                cwd="/",
+                env=server_environment(),
+                check=False,
             )
         if result.returncode != 0:
             shutil.rmtree(unfinished, ignore_errors=True)

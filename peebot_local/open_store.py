@@ -55,7 +55,7 @@ def require_store(settings: Settings) -> str:
 
 
 @contextmanager
-def open_store(settings: Settings) -> Iterator[str]:
+def open_store(settings: Settings, signals: StopSignals) -> Iterator[str]:
     """The URL of the database; the embedded server is started for the block when it does not run."""
     running = running_store(settings)
     if settings.database_url is not None:
@@ -63,10 +63,9 @@ def open_store(settings: Settings) -> Iterator[str]:
     elif running is not None:
         yield running.database_url
     else:
-        signals = StopSignals()
         home = Home(settings.home)
-        with signals.active(), home.hold():
-            supervisor = Supervisor(home, signals)
+        supervisor = Supervisor(home, signals)
+        with home.hold():
             try:
                 supervisor.end_orphans()
                 start_postgres(home, supervisor)

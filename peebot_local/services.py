@@ -19,6 +19,7 @@ from peebot_local.supervisor import Child
 DATABASE = "peebot"
 CODE_LOCATION = "peebot"
 _SCRIPTS = Path(sys.executable).parent
+_WORKSPACE = str(PROJECT / "workspace.yaml")
 
 
 def postgres(server: EmbeddedPostgres) -> Child:
@@ -35,7 +36,7 @@ def postgres(server: EmbeddedPostgres) -> Child:
 
 def simulator(arguments: Sequence[str]) -> Child:
     """The simulated station or a recording behind a Lightstreamer server."""
-    return Child("simulator", (sys.executable, "-P", "-m", "iss_simulator", *arguments))
+    return Child("simulator", (*_python("iss_simulator"), *arguments))
 
 
 def ingest(
@@ -44,9 +45,7 @@ def ingest(
     """The ingest daemon. It waits out a missing database by itself."""
     return Child(
         name=name,
-        command=(
-            sys.executable, "-P", "-m", "ingest_daemon", "--server", feed_url, "--source", source, *arguments,
-        ),
+        command=(*_python("ingest_daemon"), "--server", feed_url, "--source", source, *arguments),
         environment={"PEEBOT_DATABASE_URL": database_url},
         stop=StopManner(grace_s=15.0),
     )
@@ -57,8 +56,8 @@ def code_server(database_url: str, environment: Mapping[str, str], port: int) ->
     return Child(
         name="code-server",
         command=(
-            str(_SCRIPTS / "dagster"), "api", "grpc", "-h", "127.0.0.1", "-p", str(port),
-            "-m", "peebot_dagster.definitions", "--location-name", CODE_LOCATION,
+            *(str(_SCRIPTS / "dagster"), "api", "grpc", "-h", "127.0.0.1", "-p", str(port)),
+            *("-m", "peebot_dagster.definitions", "--location-name", CODE_LOCATION),
         ),
         environment=environment,
         may_restart=partial(reachable, database_url),
@@ -69,7 +68,7 @@ def dagster_daemon(database_url: str, environment: Mapping[str, str]) -> Child:
     """Dagster's daemon: sensors, schedules, backfills, the run queue."""
     return Child(
         name="dagster-daemon",
-        command=(str(_SCRIPTS / "dagster-daemon"), "run", "-w", str(PROJECT / "workspace.yaml")),
+        command=(str(_SCRIPTS / "dagster-daemon"), "run", "-w", _WORKSPACE),
         environment=environment,
         may_restart=partial(reachable, database_url),
     )
@@ -79,13 +78,15 @@ def webserver(database_url: str, environment: Mapping[str, str], port: int) -> C
     """Dagster's UI, on loopback only."""
     return Child(
         name="dagster-webserver",
-        command=(
-            str(_SCRIPTS / "dagster-webserver"), "-h", "127.0.0.1", "-p", str(port),
-            "-w", str(PROJECT / "workspace.yaml"),
-        ),
+        command=(str(_SCRIPTS / "dagster-webserver"), "-h", "127.0.0.1", "-p", str(port), "-w", _WORKSPACE),
         environment=environment,
         may_restart=partial(reachable, database_url),
     )
+
+
+def _python(module: str) -> tuple[str, ...]:
+    # -P: a folder of that name where the user happens to be is not meant.
+    return sys.executable, "-P", "-m", module
 
 
 def listens(port: int) -> Callable[[], bool]:

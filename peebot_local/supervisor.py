@@ -136,8 +136,14 @@ class Supervisor:
         try:
             with self.log(child.name).open("ab") as log:
                 return subprocess.Popen(  # noqa: S603
-                    child.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, user=child.user, cwd="/",
-                    env={**os.environ, **child.environment, name: value}, start_new_session=True,
+                    child.command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    user=child.user,
+                    cwd="/",
+                    env={**os.environ, **child.environment, name: value},
+                    start_new_session=True,
                 )
         except OSError as error:
             raise MendableError(

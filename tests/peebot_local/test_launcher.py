@@ -60,10 +60,17 @@ class Clone:
         stand_ins = self.root.parent / "stand-ins"
         return subprocess.run(
             [shutil.which(self.shell) or self.shell, self.root / "peebot", *arguments],
-            text=True, capture_output=True, cwd=self.root.parent, check=False,
+            text=True,
+            capture_output=True,
+            cwd=self.root.parent,
+            check=False,
             env={
-                "PATH": str(self.bin), "HOME": "", "CALLS": str(self.calls),
-                "FAKE_PYTHON": str(stand_ins / "python"), "FAKE_UV": str(stand_ins / "uv"), **environment,
+                "PATH": str(self.bin),
+                "HOME": "",
+                "CALLS": str(self.calls),
+                "FAKE_PYTHON": str(stand_ins / "python"),
+                "FAKE_UV": str(stand_ins / "uv"),
+                **environment,
             },
         )
 
@@ -193,9 +200,13 @@ def test_it_finds_its_clone_through_a_link_from_any_folder(clone: Clone, tmp_pat
     elsewhere.mkdir()
     result = subprocess.run(
         [shutil.which(clone.shell) or clone.shell, link, "status"],
-        text=True, capture_output=True, cwd=elsewhere, check=True,
+        text=True,
+        capture_output=True,
+        cwd=elsewhere,
+        check=True,
         env={
-            "PATH": str(clone.bin), "CALLS": str(clone.calls),
+            "PATH": str(clone.bin),
+            "CALLS": str(clone.calls),
             "FAKE_PYTHON": str(tmp_path / "stand-ins" / "python"),
         },
     )

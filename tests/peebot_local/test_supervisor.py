@@ -155,7 +155,8 @@ def test_a_child_that_ignores_the_signal_is_killed(
 def test_the_orphans_of_a_killed_runner_are_ended_by_the_next_one(home: Home, wait_until: Wait) -> None:
     runner = subprocess.Popen(
         [
-            sys.executable, "-c",
+            sys.executable,
+            "-c",
             textwrap.dedent(
                 """
                 import sys, time
@@ -169,9 +170,11 @@ def test_the_orphans_of_a_killed_runner_are_ended_by_the_next_one(home: Home, wa
                 time.sleep(600)
                 """
             ),
-            str(home.path), PARENT.format(session=False),
+            str(home.path),
+            PARENT.format(session=False),
         ],
-        stdout=subprocess.PIPE, text=True,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert runner.stdout is not None
     children = [int(runner.stdout.readline()) for _ in range(2)]

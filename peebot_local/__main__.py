@@ -1,0 +1,5 @@
+"""`python -m peebot_local`: what the launcher runs."""
+
+from peebot_local.cli import main
+
+main()

@@ -1,0 +1,156 @@
+"""What the terminal shows: steps with a spinner, and a status block; plain lines where it is no terminal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from peebot_local.status import LastEvent, LastPost, Status
+
+_COLOURS = {"LIVE": "bold green", "LOS": "bold yellow", "DOWN": "bold red"}
+_MEANINGS = {
+    "LIVE": "signal acquired",
+    "LOS": "connected, signal lost",
+    "DOWN": "not connected to the feed, trying again",
+}
+_PLAIN_EVERY_S = 30.0
+
+
+class Steps:
+    """Announces work: with a spinner on a terminal, as one line elsewhere."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    @contextmanager
+    def step(self, what: str) -> Iterator[None]:
+        """Show that this is being done, and how long it took."""
+        started = time.monotonic()
+        if self._console.is_terminal:
+            with self._console.status(f"{what} …"):
+                yield
+            self._console.print(f"[green]✓[/green] {what} [dim]{time.monotonic() - started:.1f} s[/dim]")
+        else:
+            self._console.print(f"{what} …", markup=False, soft_wrap=True)
+            yield
+
+    def say(self, text: str) -> None:
+        """One line for the reader."""
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """All that the status block shows at one moment. Times are UTC."""
+
+    status: Status
+    events: tuple[LastEvent, ...]
+    posts: tuple[LastPost, ...]
+    restarts: int
+
+
+class StatusBlock:
+    """One block that is drawn anew on a terminal; elsewhere a line whenever something happens."""
+
+    def __init__(self, console: Console, title: str) -> None:
+        self._console = console
+        self._title = title
+        self._live: Live | None = None
+        self._shown: Picture | None = None
+        self._shown_at = 0.0
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        if self._console.is_terminal:
+            with Live(console=self._console, auto_refresh=False, transient=False) as self._live:
+                yield
+            self._live = None
+        else:
+            yield
+
+    def show(self, picture: Picture | None, monotonic_s: float) -> None:
+        """Show the newest picture; None means that the database did not answer."""
+        if self._live is not None:
+            content = self._block(picture) if picture else Text("the database does not answer, waiting …")
+            self._live.update(content, refresh=True)
+        elif picture is not None:
+            for line in self._news(picture, monotonic_s):
+                self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def _block(self, picture: Picture) -> RenderableType:
+        status = picture.status
+        table = status_table(status, self._title)
+        table.add_section()
+        for event in picture.events:
+            table.add_row("event", describe_event(event))
+        for post in picture.posts:
+            table.add_row("post", Text(describe_post(post)))
+        if picture.restarts:
+            table.add_row("restarts", f"{picture.restarts} of its processes; see the logs in {status.home}")
+        return Group(table, Text("Ctrl-C stops everything.", style="dim"))
+
+    def _news(self, picture: Picture, monotonic_s: float) -> list[str]:
+        before, self._shown = self._shown, picture
+        status = picture.status
+        lines = []
+        is_due = monotonic_s - self._shown_at > _PLAIN_EVERY_S
+        if is_due or before is None or before.status.feed != status.feed:
+            self._shown_at = monotonic_s
+            lines.append(
+                f"feed {status.feed} ({_MEANINGS[status.feed]}); {status.readings:,} readings, "
+                f"{status.rejected:,} rejected, newest {_age(status.newest_age_s)}; "
+                f"{status.events:,} events, {status.posts:,} posts"
+            )
+        known_events = () if before is None else before.events
+        known_posts = () if before is None else before.posts
+        lines += [f"event {describe_event(e)}" for e in reversed(picture.events) if e not in known_events]
+        lines += [f"post {describe_post(p)}" for p in reversed(picture.posts) if p not in known_posts]
+        return lines
+
+
+def status_table(status: Status, title: str = "PeeBot") -> Table:
+    """The figures of a status."""
+    table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_row("UI", Text(status.ui_url or "not running", style="bold cyan"))
+    feed = Text(status.feed, style=_COLOURS[status.feed])
+    table.add_row("feed", Text.assemble(feed, f"  {_MEANINGS[status.feed]}"))
+    rejected = f", {status.rejected:,} rejected" if status.rejected else ""
+    table.add_row("readings", f"{status.readings:,} stored{rejected}; newest {_age(status.newest_age_s)}")
+    table.add_row("events", f"{status.events:,}")
+    table.add_row("posts", f"{status.posts:,}")
+    table.add_row("store", f"{status.store_edition}, logs in {status.home}")
+    return table
+
+
+def describe_event(event: LastEvent) -> str:
+    """An event in one line."""
+    amount = event.payload.get("amount_percent")
+    size = f" {amount:+g} %" if isinstance(amount, int | float) else ""
+    return f"{_utc(event.started_at)} {event.event_type}{size} ({event.state}, {event.confidence:.0%} sure)"
+
+
+def describe_post(post: LastPost) -> str:
+    """A post in one line."""
+    what = "would have been posted" if post.state == "dry_run" else f"{post.state} on {post.platform}"
+    why = f" ({post.reason})" if post.reason else ""
+    return f"{_utc(post.created_at)} {what}{why}: {post.text}"
+
+
+def _utc(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _age(seconds: float | None) -> str:
+    if seconds is None:
+        return "none yet"
+    if seconds < 120:
+        return f"{seconds:.0f} s old"
+    return f"{seconds / 3600:.1f} h old" if seconds > 7200 else f"{seconds / 60:.0f} min old"

@@ -1,0 +1,141 @@
+"""Runs a whole PeeBot on this machine: starts everything in order, shows how it fares, and stops it all."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import psycopg
+from rich.console import Console
+
+from peebot_local.database import dagster_environment, migrate_databases, prepare_dagster_home
+from peebot_local.display import Picture, StatusBlock, Steps
+from peebot_local.embedded_postgres import free_port, port_is_free
+from peebot_local.errors import MendableError
+from peebot_local.home import Home, RunnerState
+from peebot_local.interruption import StopRequested, StopSignals
+from peebot_local.open_store import database_url_of, start_postgres
+from peebot_local.services import answers, code_server, dagster_daemon, listens, webserver
+from peebot_local.settings import Settings
+from peebot_local.status import last_events, last_posts, read_status
+from peebot_local.supervisor import Supervisor
+
+_WATCH_S = 0.2
+_PICTURE_S = 1.0
+_READY_TIMEOUT_S = 180.0
+
+
+@dataclass(frozen=True)
+class Running:
+    """What a plan works with while the stack comes up."""
+
+    home: Home
+    supervisor: Supervisor
+    steps: Steps
+    database_url: str
+    ui_url: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What makes `up` and `demo` differ.
+
+    `feed` starts whatever brings readings in; `when_up` runs once the UI answers; `environment` goes to
+    Dagster's processes.
+    """
+
+    title: str
+    feed: Callable[[Running], None]
+    when_up: Callable[[Running], None] = lambda running: None
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def run(
+    settings: Settings, make_plan: Callable[[Home], Plan], signals: StopSignals, console: Console
+) -> None:
+    """Run until Ctrl-C or SIGTERM, or until something cannot be kept alive."""
+    home = Home(settings.home)
+    steps = Steps(console)
+    with home.hold():
+        _require_free_port(settings.ui_port)
+        supervisor = Supervisor(home, signals)
+        try:
+            orphans = supervisor.end_orphans()
+            if orphans:
+                steps.say(f"Ended {orphans} processes of a PeeBot that was killed.")
+            plan = make_plan(home)
+            running = _start(settings, home, plan, supervisor, steps)
+            _watch(running, console, plan.title)
+        except StopRequested:
+            steps.say("Stopping …")
+        finally:
+            supervisor.stop_all()
+    steps.say("Stopped.")
+
+
+def _start(settings: Settings, home: Home, plan: Plan, supervisor: Supervisor, steps: Steps) -> Running:
+    ui_url = f"http://127.0.0.1:{settings.ui_port}"
+    code_port = settings.code_server_port or free_port()
+    if settings.database_url is None:
+        with steps.step("Starting PostgreSQL"):
+            start_postgres(home, supervisor)
+    database_url = database_url_of(settings)
+    with steps.step("Bringing the databases to the newest schema"):
+        migrate_databases(database_url, home.dagster)
+    prepare_dagster_home(home.dagster)
+    environment = {
+        **dagster_environment(database_url, home.dagster),
+        "PEEBOT_CODE_SERVER_PORT": str(code_port),
+        **plan.environment,
+    }
+    running = Running(home, supervisor, steps, database_url, ui_url)
+    supervisor.start(code_server(database_url, environment, code_port))
+    plan.feed(running)
+    with steps.step("Starting Dagster"):
+        supervisor.wait_for(listens(code_port), "code-server", _READY_TIMEOUT_S)
+        supervisor.start(dagster_daemon(database_url, environment))
+        supervisor.start(webserver(database_url, environment, settings.ui_port))
+        supervisor.wait_for(answers(f"{ui_url}/server_info"), "dagster-webserver", _READY_TIMEOUT_S)
+    home.announce(RunnerState(pid=os.getpid(), ui_url=ui_url, code_server_port=code_port))
+    steps.say(f"The Dagster UI: {ui_url}")
+    plan.when_up(running)
+    return running
+
+
+def _watch(running: Running, console: Console, title: str) -> None:
+    block = StatusBlock(console, title)
+    next_picture = 0.0
+    with block.shown():
+        while True:
+            running.supervisor.watch()
+            now = time.monotonic()
+            if now >= next_picture:
+                block.show(_picture(running), now)
+                next_picture = now + _PICTURE_S
+            time.sleep(_WATCH_S)
+
+
+def _picture(running: Running) -> Picture | None:
+    try:
+        with psycopg.connect(running.database_url, connect_timeout=2) as connection:
+            status = read_status(
+                connection, datetime.now(UTC), str(running.home.path), running.ui_url, os.getpid()
+            )
+            return Picture(
+                status,
+                tuple(last_events(connection, 3)),
+                tuple(last_posts(connection, 2)),
+                sum(running.supervisor.restarts.values()),
+            )
+    except psycopg.OperationalError:
+        return None
+
+
+def _require_free_port(port: int) -> None:
+    if not port_is_free(port):
+        raise MendableError(
+            f"port {port} of 127.0.0.1 is in use; stop what listens there, or set PEEBOT_UI_PORT to another"
+        )

@@ -1,0 +1,98 @@
+"""Loads what a simulated station has said into the store, as if a daemon had listened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from itertools import islice
+from typing import NamedTuple
+
+import psycopg
+
+from ingest_daemon.reading import RawUpdate, Reading, Rejection, parse
+from ingest_daemon.writer import Writer
+from iss_simulator.feed import Update
+from iss_simulator.station import Station
+
+SOURCE = "simulator"
+_BATCH = 20_000
+_LINK_STATE = {"los": "LOS", "outage": "DOWN"}
+
+
+class Stretch(NamedTuple):
+    """The link was in one state from start to end (UTC, end exclusive)."""
+
+    state: str
+    start: datetime
+    end: datetime
+
+
+def load_history(
+    connection: psycopg.Connection,
+    station: Station,
+    since: datetime,
+    until: datetime,
+) -> int:
+    """Store the readings and link states of [since, until) (UTC); loading the same again adds nothing.
+
+    Returns the number of readings stored.
+    """
+    writer = Writer(connection)
+    stored = 0
+    updates = station.history(until)
+    while batch := list(islice(updates, _BATCH)):
+        readings, rejections = _read(batch)
+        stored += writer.store(readings, rejections).stored
+    with connection.transaction():
+        connection.execute("DELETE FROM link_interval WHERE source = %s AND started_at < %s", (SOURCE, until))
+        connection.cursor().executemany(
+            "INSERT INTO link_interval (source, state, started_at, last_seen_at, ended_at)"
+            " VALUES (%s, %s, %s, %s, %s)",
+            [
+                (SOURCE, stretch.state, stretch.start, stretch.end, stretch.end)
+                for stretch in link_stretches(station, since, until)
+            ],
+        )
+    return stored
+
+
+def link_stretches(station: Station, since: datetime, until: datetime) -> Iterator[Stretch]:
+    """The states of the link in [since, until), without a gap between them."""
+    reached = since
+    for event in station.truth_until(until):
+        state = _LINK_STATE.get(event.kind)
+        if state is None:
+            continue
+        start, end = max(event.started_at, reached), min(event.ended_at, until)
+        if start > reached:
+            yield Stretch("LIVE", reached, start)
+        if end > start:
+            yield Stretch(state, start, end)
+        reached = max(reached, end)
+    if reached < until:
+        yield Stretch("LIVE", reached, until)
+
+
+def _read(updates: Sequence[Update]) -> tuple[list[Reading], list[Rejection]]:
+    readings: list[Reading] = []
+    rejections: list[Rejection] = []
+    for update in updates:
+        timestamp, value, status_class, indicator, color, calibrated = update.fields()
+        parsed = parse(
+            RawUpdate(
+                update.item,
+                timestamp,
+                value,
+                status_class,
+                indicator,
+                color,
+                calibrated,
+                is_snapshot=False,
+                received_at=update.ts,
+            )
+        )
+        if isinstance(parsed, Reading):
+            readings.append(parsed)
+        else:
+            rejections.append(parsed)
+    return readings, rejections

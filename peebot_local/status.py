@@ -1,0 +1,106 @@
+"""How a PeeBot fares, read from its database."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+import psycopg
+from psycopg.rows import dict_row
+from pydantic import BaseModel, ConfigDict
+
+HEARTBEAT_LIMIT = timedelta(seconds=5)
+"""A daemon confirms the state of the link each second; without that for so long it is not there."""
+
+_STATUS = """
+SELECT coalesce((SELECT state FROM link_interval
+                 WHERE ended_at IS NULL AND source <> 'replay' AND last_seen_at >= %(alive_since)s
+                 ORDER BY last_seen_at DESC LIMIT 1), 'DOWN') AS feed,
+       (SELECT coalesce(sum(readings), 0)::bigint FROM telemetry_revision) AS readings,
+       (SELECT count(*) FROM rejected_reading) AS rejected,
+       (SELECT max(newest.ts) FROM telemetry_channel AS channel, LATERAL (
+            SELECT reading.ts FROM telemetry_reading AS reading
+            WHERE reading.channel_id = channel.channel_id
+              AND reading.ts >= (SELECT max(hour) FROM telemetry_revision WHERE readings > 0)
+            ORDER BY reading.ts DESC LIMIT 1) AS newest) AS newest,
+       (SELECT count(*) FROM detected_event WHERE state <> 'retracted') AS events,
+       (SELECT count(*) FROM post WHERE state IN ('sent', 'dry_run')) AS posts,
+       store_edition()
+"""
+_LAST_EVENTS = """
+SELECT started_at, event_type, state, confidence, payload FROM detected_event
+WHERE state <> 'retracted' ORDER BY started_at DESC LIMIT %s
+"""
+_LAST_POSTS = """
+SELECT post.created_at, post.platform, post.state, post.text, post.reason FROM post
+WHERE post.state IN ('sent', 'dry_run', 'failed', 'unknown') ORDER BY post.created_at DESC LIMIT %s
+"""
+
+
+class Status(BaseModel):
+    """What `peebot status --json` promises; it may grow, and no field changes its meaning."""
+
+    model_config = ConfigDict(frozen=True)
+
+    feed: Literal["LIVE", "LOS", "DOWN"]
+    readings: int
+    rejected: int
+    newest_age_s: float | None
+    """Age of the newest reading by its event time, in seconds; None when there is none."""
+    events: int
+    posts: int
+    """Those sent, or shown by the dry run."""
+    store_edition: str
+    ui_url: str | None
+    pid: int | None
+    """The process of the runner; None when only the database was asked."""
+    home: str
+
+
+class LastEvent(BaseModel):
+    """One of the newest events. Times are UTC."""
+
+    started_at: datetime
+    event_type: str
+    state: str
+    confidence: float
+    payload: dict[str, Any]
+
+
+class LastPost(BaseModel):
+    """One of the newest posts. Times are UTC."""
+
+    created_at: datetime
+    platform: str
+    state: str
+    text: str | None
+    reason: str | None
+
+
+def read_status(
+    connection: psycopg.Connection,
+    now: datetime,
+    home: str,
+    ui_url: str | None = None,
+    pid: int | None = None,
+) -> Status:
+    """The status at `now` (UTC), in one statement of a few milliseconds."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        row = cursor.execute(_STATUS, {"alive_since": now - HEARTBEAT_LIMIT}).fetchone()
+    if row is None:
+        raise AssertionError("a query without FROM has one row")
+    newest = row.pop("newest")
+    age = None if newest is None else round(max(0.0, (now - newest).total_seconds()), 1)
+    return Status(**row, newest_age_s=age, ui_url=ui_url, pid=pid, home=home)
+
+
+def last_events(connection: psycopg.Connection, count: int) -> list[LastEvent]:
+    """The events that began last, newest first."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return [LastEvent.model_validate(row) for row in cursor.execute(_LAST_EVENTS, (count,))]
+
+
+def last_posts(connection: psycopg.Connection, count: int) -> list[LastPost]:
+    """The posts that were decided last, without those that a policy has skipped, newest first."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return [LastPost.model_validate(row) for row in cursor.execute(_LAST_POSTS, (count,))]
