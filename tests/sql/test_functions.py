@@ -124,7 +124,8 @@ def test_a_window_has_the_reading_before_it_and_ends_before_its_end(connection: 
         (2, DAY, 3.0),
         (1, DAY + HOUR, 4.0),
     ]
-    item_of: dict[int, str] = dict(connection.execute("SELECT channel_id, item_id FROM telemetry_channel").fetchall())
+    items = connection.execute("SELECT channel_id, item_id FROM telemetry_channel").fetchall()
+    item_of: dict[int, str] = dict(items)
     assert all(row[1] == item_of[row[0]] and row[4] == 24 for row in rows)
 
 
