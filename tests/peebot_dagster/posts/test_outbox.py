@@ -124,6 +124,14 @@ def test_an_open_visit_waits_without_a_row_until_it_is_sure(
     assert decision.state == "sent"
 
 
+def test_a_confidence_is_enough_when_it_is_exactly_what_is_asked_for(
+    connection: psycopg.Connection, store_event: StoreEvent, now: datetime
+) -> None:
+    store_event(confidence=0.9)
+    [decision] = publish_new_events(connection, Recorder(), PostPolicy(min_confidence=0.9), now)
+    assert decision.state == "sent"
+
+
 @pytest.mark.parametrize("event_type", ["toilet_visit_masked", "dribble", "tank_transfer", "sensor_reset"])
 def test_only_visits_are_posted(
     connection: psycopg.Connection, store_event: StoreEvent, now: datetime, event_type: str
