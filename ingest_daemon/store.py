@@ -170,15 +170,17 @@ class Store:
         pause_s = self._backoff.failed(monotonic_s)
         self._failures += 1
         self._lost += self._backlog.take_dropped()
+        is_away = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
         logger.warning(
-            "database away: %s; %d updates wait, %d lost; trying again in %.1f s",
+            "%s: %s; %d updates wait, %d lost; trying again in %.1f s",
+            "database away" if is_away else "database not usable (is it migrated?)",
             _one_line(error), self.waiting(), self._lost, pause_s,
         )
         self.close()
 
     def _succeeded(self) -> None:
         if self._failures:
-            logger.info("the database is back after %d attempts", self._failures)
+            logger.info("the database is back after %d failed attempts", self._failures)
         self._failures = 0
         self._backoff.succeeded()
 

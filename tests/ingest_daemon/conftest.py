@@ -1,0 +1,39 @@
+"""A feed without a network: the test decides how its connection is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from ingest_daemon.link import Connection
+
+
+class FakeFeed:
+    def __init__(self) -> None:
+        self.is_open = False
+        self.opened: list[Sequence[str]] = []
+        self.tended = 0
+        self.state = Connection.CONNECTED
+
+    def open(self, items: Sequence[str]) -> None:
+        assert not self.is_open
+        self.is_open = True
+        self.opened.append(items)
+
+    def connection(self) -> Connection:
+        return self.state
+
+    def describe(self) -> str:
+        return self.state.value
+
+    def tend(self) -> None:
+        self.tended += 1
+
+    def close(self) -> None:
+        self.is_open = False
+
+
+@pytest.fixture
+def fake_feed() -> FakeFeed:
+    return FakeFeed()

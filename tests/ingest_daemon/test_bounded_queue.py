@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingest_daemon.bounded_queue import BoundedQueue
+
+
+def test_a_full_queue_drops_its_oldest_and_counts_them_once() -> None:
+    queue: BoundedQueue[int] = BoundedQueue(3)
+    queue.extend(range(5))
+    assert queue.take(10) == [2, 3, 4]
+    assert (queue.take_dropped(), queue.take_dropped()) == (2, 0)
+
+
+def test_what_is_put_back_comes_first_and_gives_way_to_what_came_since() -> None:
+    queue: BoundedQueue[int] = BoundedQueue(4)
+    queue.extend(range(4))
+    taken = queue.take(3)
+    queue.put(4)
+    queue.put_back(taken)
+    assert (queue.take(9), queue.take_dropped()) == ([1, 2, 3, 4], 1)
+
+
+@given(st.integers(1, 5), st.lists(st.one_of(st.integers(1, 9), st.just("take"), st.just("retry"))))
+def test_every_item_is_taken_in_order_or_counted_as_dropped(capacity: int, steps: list[int | str]) -> None:
+    queue: BoundedQueue[int] = BoundedQueue(capacity)
+    put, dropped = 0, 0
+    taken: list[int] = []
+    for step in steps:
+        if isinstance(step, int):
+            queue.extend(range(put, put + step))
+            put += step
+        elif step == "take":
+            taken += queue.take(2)
+        else:
+            queue.put_back(queue.take(2))
+        assert len(queue) <= capacity
+        dropped += queue.take_dropped()
+    taken += queue.take(capacity)
+    assert taken == sorted(set(taken))
+    assert len(taken) + dropped == put

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+
+from ingest_daemon.link import LinkState, Transition
+from ingest_daemon.link_store import LinkRecorder
+
+START = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
+LIVE, LOS, DOWN = LinkState.LIVE, LinkState.LOS, LinkState.DOWN
+Row = tuple[str, float, float, float | None]
+
+
+def at(seconds: float) -> datetime:
+    return START + timedelta(seconds=seconds)
+
+
+def rows(connection: psycopg.Connection, source: str = "isslive") -> list[Row]:
+    found = connection.execute(
+        "SELECT state, extract(epoch FROM started_at - %(start)s)::float8,"
+        " extract(epoch FROM last_seen_at - %(start)s)::float8,"
+        " extract(epoch FROM ended_at - %(start)s)::float8"
+        " FROM link_interval WHERE source = %(source)s ORDER BY started_at, link_interval_id",
+        {"start": START, "source": source},
+    ).fetchall()
+    connection.commit()
+    return found
+
+
+def revisions(connection: psycopg.Connection) -> dict[datetime, int]:
+    found = dict(connection.execute("SELECT hour, revision FROM telemetry_revision").fetchall())
+    connection.commit()
+    return found
+
+
+def left_behind(connection: psycopg.Connection, state: LinkState) -> None:
+    """A daemon that has confirmed `state` from 0 to 100 s, and is gone."""
+    former = LinkRecorder("isslive")
+    former.record(connection, Transition(state, at(0)))
+    former.heartbeat(connection, at(100))
+
+
+def test_transitions_become_adjoining_intervals_the_last_one_open(connection: psycopg.Connection) -> None:
+    recorder = LinkRecorder("isslive")
+    recorder.record(connection, Transition(DOWN, at(0)))
+    recorder.record(connection, Transition(LIVE, at(10)))
+    recorder.heartbeat(connection, at(12))
+    assert rows(connection) == [("DOWN", 0, 10, 10), ("LIVE", 10, 12, None)]
+
+
+def test_a_loss_that_becomes_known_later_takes_back_what_was_confirmed(
+    connection: psycopg.Connection,
+) -> None:
+    recorder = LinkRecorder("isslive")
+    recorder.record(connection, Transition(LIVE, at(0)))
+    recorder.heartbeat(connection, at(30))
+    recorder.record(connection, Transition(LOS, at(15)))
+    assert rows(connection) == [("LIVE", 0, 15, 15), ("LOS", 15, 15, None)]
+
+
+def test_the_same_transition_stored_again_changes_nothing(connection: psycopg.Connection) -> None:
+    recorder = LinkRecorder("isslive")
+    for _ in range(2):
+        recorder.record(connection, Transition(LIVE, at(0)))
+    assert rows(connection) == [("LIVE", 0, 0, None)]
+
+
+def test_a_daemon_that_is_back_at_once_continues_the_interval(connection: psycopg.Connection) -> None:
+    left_behind(connection, LIVE)
+    LinkRecorder("isslive").record(connection, Transition(LIVE, at(101.4)))
+    assert rows(connection) == [("LIVE", 0, 100, None)]
+
+
+def test_a_daemon_that_is_back_later_fills_the_gap_with_down(connection: psycopg.Connection) -> None:
+    left_behind(connection, LIVE)
+    LinkRecorder("isslive").record(connection, Transition(LIVE, at(200)))
+    assert rows(connection) == [("LIVE", 0, 100, 100), ("DOWN", 100, 200, 200), ("LIVE", 200, 200, None)]
+
+
+def test_a_daemon_that_starts_down_after_a_gap_is_down_since_the_last_sign(
+    connection: psycopg.Connection,
+) -> None:
+    left_behind(connection, LIVE)
+    recorder = LinkRecorder("isslive")
+    recorder.record(connection, Transition(DOWN, at(200)))
+    recorder.heartbeat(connection, at(201))
+    assert rows(connection) == [("LIVE", 0, 100, 100), ("DOWN", 100, 201, None)]
+
+
+def test_down_goes_on_over_a_gap(connection: psycopg.Connection) -> None:
+    left_behind(connection, DOWN)
+    LinkRecorder("isslive").record(connection, Transition(LIVE, at(200)))
+    assert rows(connection) == [("DOWN", 0, 200, 200), ("LIVE", 200, 200, None)]
+
+
+def test_a_replay_that_starts_again_before_the_end_of_what_was_confirmed_takes_nothing_back(
+    connection: psycopg.Connection,
+) -> None:
+    left_behind(connection, LIVE)
+    recorder = LinkRecorder("isslive")
+    recorder.record(connection, Transition(LIVE, at(40)))
+    recorder.heartbeat(connection, at(60))
+    recorder.record(connection, Transition(LOS, at(50)))
+    assert rows(connection) == [("LIVE", 0, 100, 100), ("LOS", 100, 100, None)]
+
+
+def test_sources_do_not_disturb_each_other(connection: psycopg.Connection) -> None:
+    left_behind(connection, LIVE)
+    LinkRecorder("replay").record(connection, Transition(LIVE, at(500)))
+    assert rows(connection) == [("LIVE", 0, 100, None)]
+    assert rows(connection, "replay") == [("LIVE", 500, 500, None)]
+
+
+def test_a_heartbeat_before_the_first_transition_confirms_nothing(connection: psycopg.Connection) -> None:
+    left_behind(connection, LIVE)
+    LinkRecorder("isslive").heartbeat(connection, at(300))
+    assert rows(connection) == [("LIVE", 0, 100, None)]
+
+
+def test_every_hour_whose_live_time_changes_gets_a_new_revision(connection: psycopg.Connection) -> None:
+    noon = START.replace(minute=0)
+    recorder = LinkRecorder("isslive")
+    recorder.record(connection, Transition(LIVE, at(0)))
+    assert revisions(connection) == {noon: 1}
+    recorder.heartbeat(connection, at(60))
+    assert revisions(connection) == {noon: 1}
+    recorder.heartbeat(connection, at(3600))
+    assert revisions(connection) == {noon: 2, noon + timedelta(hours=1): 1}
+    recorder.record(connection, Transition(LOS, at(1700)))
+    assert revisions(connection) == {noon: 3, noon + timedelta(hours=1): 2}
+
+
+def test_a_month_without_a_daemon_revises_its_two_edges_only(connection: psycopg.Connection) -> None:
+    left_behind(connection, LIVE)
+    before = revisions(connection)
+    LinkRecorder("isslive").record(connection, Transition(LIVE, at(30 * 86_400)))
+    changed = {hour for hour, revision in revisions(connection).items() if revision != before.get(hour)}
+    assert changed == {START.replace(minute=0), START.replace(minute=0) + timedelta(days=30)}

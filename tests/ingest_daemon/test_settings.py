@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import dataclasses
+from datetime import UTC, datetime
+
+import pytest
+
+from ingest_daemon.settings import Settings, SettingsError
+
+URL = "postgresql://peebot:s3cret@127.0.0.1:5432/peebot"
+
+
+def read(*arguments: str, url: str = URL) -> Settings:
+    return Settings.read(arguments, {"PEEBOT_DATABASE_URL": url})
+
+
+def test_without_arguments_the_daemon_listens_to_nasa() -> None:
+    settings = read()
+    assert (settings.server, settings.adapter_set) == ("https://push.lightstreamer.com", "ISSLIVE")
+    assert (settings.source, settings.clock, settings.as_of) == ("isslive", "system", None)
+
+
+def test_a_date_without_a_zone_is_utc() -> None:
+    assert read("--clock", "feed", "--as-of", "2025-02-01").as_of == datetime(2025, 2, 1, tzinfo=UTC)
+
+
+def test_the_password_is_not_in_the_repr() -> None:
+    assert "s3cret" not in repr(read())
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        read().server = "http://other"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "url", "says"),
+    [
+        ((), "", "PEEBOT_DATABASE_URL is not set"),
+        ((), "postgresql://peebot:s3cret@[::1", "no valid PostgreSQL URL"),
+        (("--server", "push.lightstreamer.com"), URL, "http://"),
+        (("--clock", "feed"), URL, "--as-of"),
+        (("--as-of", "2025-02-01"), URL, "--clock feed"),
+        (("--queue-capacity", "0"), URL, "--queue-capacity"),
+    ],
+)
+def test_a_wrong_setting_is_named_and_no_secret_told(arguments: tuple[str, ...], url: str, says: str) -> None:
+    with pytest.raises(SettingsError) as failure:
+        read(*arguments, url=url)
+    assert says in str(failure.value)
+    assert "s3cret" not in str(failure.value)
+    assert failure.value.__cause__ is None
