@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -52,7 +54,7 @@ def test_one_change_of_the_value_makes_the_past_irrelevant(past: list[float], va
     for value in [*past[1:], values[0]]:
         with_past.move(value)
     changed = False
-    for before, value in zip(values, values[1:], strict=False):
+    for before, value in pairwise(values):
         first, second = with_past.move(value), without.move(value)
         if changed:
             assert first == second

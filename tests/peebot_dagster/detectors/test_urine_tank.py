@@ -26,7 +26,9 @@ PEACE = 1800.0
         pytest.param(lambda t: t.rises(9, 6, 6, 85), ["toilet_visit"], id="a late extra step joins"),
         pytest.param(lambda t: t.rises(9, 6, 120), ["toilet_visit"], id="a pause of 120 s joins"),
         pytest.param(lambda t: t.rises(9, 6, 121, 6), ["toilet_visit"] * 2, id="a longer pause does not"),
-        pytest.param(lambda t: t.dithers(5).rises(6, 6).dithers(9).rises(6), ["toilet_visit"], id="in dither"),
+        pytest.param(
+            lambda t: t.dithers(5).rises(6, 6).dithers(9).rises(6), ["toilet_visit"], id="in dither"
+        ),
         pytest.param(
             lambda t: t.rises(9, 6).falls(20, 20, 20).rises(20, 6, 6),
             ["toilet_visit"] * 2,
@@ -79,8 +81,12 @@ def test_each_rise_is_what_it_is(
 @pytest.mark.parametrize(
     ("story", "expected"),
     [
-        pytest.param(lambda t: t.link_lost(600).rises(1, by=4), ["toilet_visit_masked"], id="a jump after LOS"),
-        pytest.param(lambda t: t.link_lost(600).rises(1), ["dribble"], id="one percent after LOS is a dribble"),
+        pytest.param(
+            lambda t: t.link_lost(600).rises(1, by=4), ["toilet_visit_masked"], id="a jump after LOS"
+        ),
+        pytest.param(
+            lambda t: t.link_lost(600).rises(1), ["dribble"], id="one percent after LOS is a dribble"
+        ),
         pytest.param(lambda t: t.link_lost(600).rises(1, by=30), ["tank_transfer"], id="30 % hidden in LOS"),
         pytest.param(lambda t: t.link_lost(4).rises(1, by=4), ["toilet_visit"], id="4 s of LOS hide nothing"),
         pytest.param(lambda t: t.silent(9000).rises(1, 6, 6), ["toilet_visit"], id="silence is never LOS"),
