@@ -235,21 +235,41 @@ def test_minutes_that_lose_their_reason_disappear(connection: psycopg.Connection
     assert list(stored(connection)) == [(5, BEGIN)]
 
 
-def test_a_refresh_leaves_other_minutes_alone_and_does_not_rewrite_what_is_right(
-    connection: psycopg.Connection,
-) -> None:
+def test_a_refresh_writes_only_the_minutes_that_change(connection: psycopg.Connection) -> None:
     store(connection, [Row(5, BEGIN, 3.0)], [live(BEGIN, END)])
     refresh(connection, BEGIN, END)
+    connection.execute("UPDATE telemetry_minute SET mean_value = 9 WHERE minute = %s", (BEGIN + 5 * MINUTE,))
     connection.commit()
-    connection.execute("UPDATE telemetry_minute SET mean_value = 9 WHERE minute >= %s", (BEGIN + 5 * MINUTE,))
-    connection.commit()
-    refresh(connection, BEGIN, BEGIN + 6 * MINUTE)
+    refresh(connection, BEGIN, END)
     rewritten = connection.execute(
-        "SELECT minute FROM telemetry_minute WHERE xmin::text = pg_current_xact_id()::xid::text"
+        "SELECT minute, mean_value FROM telemetry_minute WHERE xmin::text = pg_current_xact_id()::xid::text"
     ).fetchall()
-    assert rewritten == [(BEGIN + 5 * MINUTE,)]
-    assert stored(connection)[5, BEGIN + 5 * MINUTE][4] == 3.0
-    assert stored(connection)[5, BEGIN + 6 * MINUTE][4] == 9.0
+    assert rewritten == [(BEGIN + 5 * MINUTE, 3.0)]
+
+
+def test_a_late_reading_corrects_the_later_minutes_that_repeated_the_value_before_it(
+    connection: psycopg.Connection,
+) -> None:
+    far = BEGIN + timedelta(hours=3)
+    rows = [Row(5, BEGIN, 3.0), Row(6, BEGIN, 1.0), Row(5, far - MINUTE, 4.0)]
+    links = [live(BEGIN, BEGIN + 5 * MINUTE), live(BEGIN + timedelta(minutes=90), far)]
+    store(connection, rows, links)
+    refresh(connection, BEGIN, far)
+    late = Row(5, BEGIN + 2 * MINUTE, 8.0)
+    store(connection, [late])
+    refresh(connection, late.ts, late.ts + MINUTE)
+    assert_equal(stored(connection), reference([*rows, late], links, BEGIN, far), seed=0)
+
+
+def test_the_order_in_which_hours_are_refreshed_makes_no_difference(connection: psycopg.Connection) -> None:
+    rng = random.Random(3)
+    end = BEGIN + timedelta(hours=5)
+    rows, links = random_rows(rng, BEGIN, end, mean_gap_s=900), random_links(rng, BEGIN, end)
+    store(connection, rows, links)
+    hours = [BEGIN + hour * timedelta(hours=1) for hour in range(5)]
+    for hour in reversed(hours):
+        refresh(connection, hour, hour + timedelta(hours=1))
+    assert_equal(stored(connection), reference(rows, links, BEGIN, end), seed=3)
 
 
 def test_a_range_inside_a_minute_refreshes_the_whole_minute(connection: psycopg.Connection) -> None:
