@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-import pandas as pd
 import psycopg
 from psycopg.types.json import Jsonb
 
@@ -26,6 +25,7 @@ from peebot_dagster.store import (
 )
 
 __all__ = [
+    "CatchUp",
     "DetectionResult",
     "catch_up",
     "detect_span",
@@ -56,6 +56,9 @@ def load_window(connection: psycopg.Connection, detector: Detector, start: datet
 
     It reaches from start - look_back to end + settle, or to the watermark when that comes first.
     """
+    # Imported here: it costs each run half a second, and a posting run looks at no telemetry.
+    import pandas as pd
+
     window_start, window_end = start - detector.look_back, end + detector.settle
     channels: dict[int, str] = dict(
         connection.execute(
@@ -231,11 +234,23 @@ def _retract(connection: psycopg.Connection, detector: Detector, event_ids: set[
     return tuple(row[0] for row in rows)
 
 
-def catch_up(connection: psycopg.Connection, detector: Detector, limit_hours: int) -> list[DetectionResult]:
+@dataclass(frozen=True)
+class CatchUp:
+    """What catching up changed, and whether it has looked at all hours that were stale."""
+
+    results: tuple[DetectionResult, ...]
+    complete: bool
+
+
+def catch_up(connection: psycopg.Connection, detector: Detector, limit_hours: int) -> CatchUp:
     """Detect over the stale hours, at most `limit_hours`, the newest first so that live is never starved."""
-    hours = stale_hours(connection, detector.name)[:limit_hours]
+    hours = stale_hours(connection, detector.name)
     connection.commit()
-    return [detect_span(connection, detector, start, end) for start, end in contiguous_spans(hours)]
+    spans = contiguous_spans(hours[:limit_hours])
+    return CatchUp(
+        results=tuple(detect_span(connection, detector, start, end) for start, end in spans),
+        complete=len(hours) <= limit_hours,
+    )
 
 
 def last_error(connection: psycopg.Connection, detector: Detector) -> str | None:

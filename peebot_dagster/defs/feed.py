@@ -95,7 +95,9 @@ def feed_state_sensor(context: dg.SensorEvaluationContext, store: Store) -> dg.S
         feed = feed_state(connection, now)
     before = int(context.cursor) if context.cursor else None
     return dg.SensorResult(
-        asset_events=[report(feed, before, now), liveness(feed), rejections(feed)], cursor=str(feed.readings)
+        asset_events=[report(feed, before, now), liveness(feed), rejections(feed)],
+        skip_reason=f"Reported: {feed.state}, {feed.readings} readings stored.",
+        cursor=str(feed.readings),
     )
 
 

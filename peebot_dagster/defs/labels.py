@@ -6,6 +6,9 @@ import dagster as dg
 
 OWNERS = ["team:peebot"]
 
+QUIET: dict[str, object] = {"loggers": {"console": {"config": {"log_level": "WARNING"}}}}
+"""Run config: a run's events are in Dagster's own log; on the code server's console they drown the rest."""
+
 TELEMETRY = "telemetry"
 DETECTION = "detection"
 PUBLISHING = "publishing"

@@ -16,7 +16,7 @@ from peebot_dagster.defs.posts import posting_is_due, posts_job
 from peebot_dagster.defs.resources import Store
 from peebot_dagster.detection import catch_up, last_error, record_failure
 from peebot_dagster.detectors.detector import Detector
-from peebot_dagster.store import HOUR, fingerprint, stale_hours
+from peebot_dagster.store import HOUR, fingerprint
 
 HOURS_PER_TICK = 72
 """Bounds a tick to a second or so; after a long replay the rest follows in the next ticks, newest first."""
@@ -40,17 +40,16 @@ def run_detectors(connection: psycopg.Connection, detectors: Sequence[Detector])
         connection.commit()
         error = None
         try:
-            results = catch_up(connection, detector, HOURS_PER_TICK)
+            caught_up = catch_up(connection, detector, HOURS_PER_TICK)
         except psycopg.OperationalError:
             raise  # the store's fault, not the detector's: the tick fails and the next one catches up
         except Exception as failure:
             error = record_failure(connection, detector, failure)
             tick.complete = False
         else:
-            changed = sorted({hour for result in results for hour in result.changed_hours}, reverse=True)
+            changed = sorted({h for result in caught_up.results for h in result.changed_hours}, reverse=True)
             tick.reports += _materializations(connection, detector, changed[:REPORTED_HOURS_PER_TICK])
-            if len(stale_hours(connection, detector.name)) > HOURS_PER_TICK:
-                tick.complete = False
+            tick.complete = tick.complete and caught_up.complete
         if error != error_before:
             tick.reports.append(_check(detector, error))
         connection.commit()
@@ -107,12 +106,15 @@ def live_detection_sensor(detectors: Sequence[Detector]) -> dg.SensorDefinition:
             if seen != context.cursor:
                 tick = run_detectors(connection, detectors)
             due = posting_is_due(context.instance, connection, datetime.now(UTC))
-        if not tick.reports and not due:
-            return dg.SensorResult(skip_reason="Nothing new.", cursor=seen if tick.complete else None)
+        cursor = seen if tick.complete else None
+        if due:
+            return dg.SensorResult(asset_events=tick.reports, run_requests=[dg.RunRequest()], cursor=cursor)
         return dg.SensorResult(
             asset_events=tick.reports,
-            run_requests=[dg.RunRequest()] if due else [],
-            cursor=seen if tick.complete else None,
+            skip_reason=f"{len(tick.reports)} reports on assets; no post is due."
+            if tick.reports
+            else "Nothing new.",
+            cursor=cursor,
         )
 
     return live_detection

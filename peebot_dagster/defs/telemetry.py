@@ -59,9 +59,9 @@ telemetry_reading = dg.AssetSpec(
         (
             "first_value",
             "double precision",
-            "Value at the first live instant of the minute (carried in, or the first reading).",
+            "First known value of the minute while live (carried in, or read).",
         ),
-        ("last_value", "double precision", "Value at the last live instant of the minute."),
+        ("last_value", "double precision", "Last known value of the minute while live."),
         ("min_value", "double precision", "Least value that held while live, however short."),
         ("max_value", "double precision", "Greatest value that held while live, however short."),
         (

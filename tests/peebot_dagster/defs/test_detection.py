@@ -113,10 +113,10 @@ def test_an_event_closes_when_time_has_passed_although_its_channel_is_silent(
     assert events(connection)[0]["state"] == "open"
 
     store_readings([(day + 9 * HOUR, 13)])
-    results = catch_up(connection, jump, 72)
+    caught_up = catch_up(connection, jump, 72)
 
     assert events(connection)[0]["state"] == "closed"
-    assert sum(len(result.updated) for result in results) == 1
+    assert sum(len(result.updated) for result in caught_up.results) == 1
 
 
 def test_an_hour_is_stale_until_the_watermark_has_passed_its_settle_time(
@@ -154,7 +154,7 @@ def test_late_readings_correct_the_events_of_the_hour_before_and_after_them_too(
     assert event["started_at"] == day + HOUR + MINUTE
 
     store_readings([(day + HOUR - SECOND, 15)])
-    (result,) = [r for r in catch_up(connection, jump, 72) if r.changed_hours]
+    (result,) = [r for r in catch_up(connection, jump, 72).results if r.changed_hours]
 
     assert result.retracted == (event["event_id"],)
     assert result.changed_hours == (day, day + HOUR)

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import psycopg
+import pytest
+
+from peebot_dagster.definitions import build_definitions, defs
+from peebot_dagster.detectors.detector import Detector
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_the_code_location_loads_as_the_grpc_server_loads_it_and_without_a_database(tmp_path: Path) -> None:
+    (tmp_path / "dagster.yaml").touch()
+    result = subprocess.run(
+        [sys.executable, "-m", "dagster", "definitions", "validate", "-m", "peebot_dagster.definitions"],
+        cwd=ROOT,
+        env={**os.environ, "DAGSTER_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert result.returncode == 0, result.stderr
+    assert "All code locations passed validation" in result.stdout + result.stderr
+    assert "Warning" not in (result.stdout + result.stderr).replace("SupersessionWarning", "")
+
+
+def test_the_lineage_leads_from_the_readings_to_the_posts() -> None:
+    graph = defs.resolve_asset_graph()
+
+    def parents(name: str) -> set[str]:
+        return {key.to_user_string() for key in graph.get(dg.AssetKey(name)).parent_keys}
+
+    assert parents("telemetry_minute") == {"telemetry_reading"}
+    assert parents("urine_tank_events") == {"telemetry_reading", "telemetry_minute"}
+    assert parents("posts") == {"urine_tank_events"}
+    assert graph.get(dg.AssetKey("telemetry_reading")).is_external
+
+
+def test_a_further_detector_gets_its_asset_and_its_check_and_feeds_the_posts(jump: Detector) -> None:
+    graph = build_definitions([jump]).resolve_asset_graph()
+
+    assert dg.AssetKey("jump_events") in graph.get_all_asset_keys()
+    assert dg.AssetCheckKey(dg.AssetKey("jump_events"), "ran_without_error") in graph.asset_check_keys
+    assert graph.get(dg.AssetKey("posts")).parent_keys == {dg.AssetKey("jump_events")}
+
+
+def test_everybody_who_looks_finds_out_what_an_asset_is_and_whose() -> None:
+    for node in defs.resolve_asset_graph().asset_nodes:
+        assert node.description
+        assert node.owners
+        assert node.kinds
+        assert node.group_name != "default"
+        assert "dagster/column_schema" in node.metadata
+
+
+def test_every_job_has_a_longest_time_so_that_a_killed_run_does_not_stay_started() -> None:
+    for name in ("hourly_assets_job", "publish_posts", "run_retention"):
+        job = defs.resolve_job_def(name)
+        assert "dagster/max_runtime" in job.tags
+        assert job.executor_def.name == "in_process"
+
+
+def test_sensors_and_schedules_run_by_themselves() -> None:
+    repository = defs.get_repository_def()
+    assert {s.name: s.default_status.value for s in repository.sensor_defs} == {
+        "live_detection": "RUNNING",
+        "feed_state": "RUNNING",
+    }
+    assert {s.name: s.default_status.value for s in repository.schedule_defs} == {
+        "hourly_assets": "RUNNING",
+        "run_retention_daily": "RUNNING",
+    }
+
+
+def test_the_running_hour_is_a_partition() -> None:
+    from peebot_dagster.defs.partitions import HOURS, hour_key
+
+    now = datetime.now().astimezone()
+    assert HOURS.has_partition_key(hour_key(now.replace(minute=0, second=0, microsecond=0)))
+    assert not HOURS.has_partition_key(hour_key(now + timedelta(hours=2)))
+
+
+def test_the_column_schemas_say_what_the_database_says(connection: psycopg.Connection) -> None:
+    for node in defs.resolve_asset_graph().asset_nodes:
+        schema = node.metadata["dagster/column_schema"]
+        stored = {
+            name: (type_, comment)
+            for name, type_, comment in connection.execute(
+                """
+                SELECT attname, format_type(atttypid, NULL), col_description(attrelid, attnum)
+                FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0
+                """,
+                (node.metadata["dagster/table_name"],),
+            ).fetchall()
+        }
+        for column in schema.columns:
+            type_, comment = stored[column.name]
+            assert column.type == type_.replace("timestamp with time zone", "timestamptz")
+            assert column.description == comment
+
+
+def test_the_password_of_the_database_is_nowhere_in_what_the_ui_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from dagster._core.remote_representation.external_data import RepositorySnap
+    from dagster_shared.serdes import serialize_value
+
+    monkeypatch.setenv("PEEBOT_DATABASE_URL", "postgresql://peebot:sesame-open@127.0.0.1/peebot")
+
+    told = serialize_value(RepositorySnap.from_def(defs.get_repository_def()))
+
+    assert "PEEBOT_DATABASE_URL" in told
+    assert "sesame-open" not in told
