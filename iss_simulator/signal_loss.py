@@ -8,6 +8,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import count
 from random import Random
 
 from iss_simulator.feed import CLOCK_ITEM, Update, clock_update
@@ -52,16 +53,12 @@ class SignalLoss:
 
     def after(self, start: datetime) -> Iterator[Gap]:
         """Gaps that end after `start`, without end."""
-        moment = start
-        while True:
-            self.between(moment, moment)
-            index = bisect_right(self._starts, moment)
-            known = self._gaps[max(0, index - 1) :]
-            for gap in known:
-                if gap.ended_at > moment:
-                    yield gap
-                    moment = gap.ended_at
-            moment = max(moment, self._now)
+        self.between(start, start)
+        for index in count(max(0, bisect_right(self._starts, start) - 1)):
+            while index >= len(self._gaps):
+                self._extend()
+            if self._gaps[index].ended_at > start:
+                yield self._gaps[index]
 
     def at(self, moment: datetime) -> Gap | None:
         """The gap at a moment, if there is one."""

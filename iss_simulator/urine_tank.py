@@ -146,19 +146,24 @@ class UrineTank:
             )
         )
         self._free_from = sensor.now + _APART_S
-        self._processor.observe(sensor.now, sensor.level)
+        self._observe()
 
     def _idle_until(self, end: float) -> None:
         sensor, processor = self._sensor, self._processor
         while sensor.now < end:
             seconds = min(end, processor.next_change(sensor.now, sensor.level)) - sensor.now
             sensor.move(seconds, processor.percent_per_s)
-            was_processing = processor.is_processing
-            processor.observe(sensor.now, sensor.level)
-            if processor.is_processing and not was_processing:
-                self._drain = (sensor.now, sensor.level)
-            elif was_processing and not processor.is_processing and self._drain is not None:
-                self._note_drain(*self._drain)
+            self._observe()
+
+    def _observe(self) -> None:
+        """Let the processor see the level, and note a drain when it is over."""
+        sensor, processor = self._sensor, self._processor
+        was_processing = processor.is_processing
+        processor.observe(sensor.now, sensor.level)
+        if processor.is_processing and not was_processing:
+            self._drain = (sensor.now, sensor.level)
+        elif was_processing and not processor.is_processing and self._drain is not None:
+            self._note_drain(*self._drain)
 
     def _note_drain(self, began: float, before: float) -> None:
         started_at, ended_at = self._moment(began), self._moment(self._sensor.now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import queue
 import subprocess
@@ -133,3 +134,17 @@ def official_client(
         return run_client([sys.executable, str(CLIENTS / "official.py"), simulator.url, transport, items])
 
     return run
+
+
+@pytest.fixture
+def wait_until_unbound(simulator: ServerThread) -> Callable[[], None]:
+    """Waits until no connection carries a session any more."""
+
+    async def unbound(server: SimulatorServer) -> None:
+        changed = server.switchboard.session_changed
+        async with asyncio.timeout(TIMEOUT_S):
+            while server.faults.stats()["bound"]:
+                changed.clear()
+                await changed.wait()
+
+    return lambda: simulator.wait_for(unbound)
