@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
+
+import dagster as dg
+import psycopg
+import pytest
+
+from peebot_dagster.definitions import build_definitions
+from peebot_dagster.defs.hourly import JOB_NAME, hourly_schedule, runs_for
+from peebot_dagster.defs.resources import Store
+from peebot_dagster.detectors.detector import Detector
+from peebot_dagster.minutes import PROCESSOR, refresh_minutes
+from peebot_dagster.store import contiguous_spans, stale_hours
+
+StoreReadings = Callable[[Sequence[tuple[datetime, float]]], None]
+SayLive = Callable[[datetime, datetime], None]
+Evaluate = Callable[[datetime], "list[dg.RunRequest] | dg.SkipReason"]
+
+HOUR = timedelta(hours=1)
+MINUTE = timedelta(minutes=1)
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    # A schedule opens the instance by its reference, which an ephemeral one has not.
+    with dg.instance_for_test() as instance:
+        yield instance
+
+
+@pytest.fixture
+def evaluate(database_url: str, instance: dg.DagsterInstance) -> Evaluate:
+    def tick(now: datetime) -> list[dg.RunRequest] | dg.SkipReason:
+        context = dg.build_schedule_context(
+            instance=instance,
+            scheduled_execution_time=now,
+            resources={"store": Store(database_url=database_url)},
+        )
+        return hourly_schedule(context)  # type: ignore[return-value]
+
+    return tick
+
+
+def test_hours_in_any_order_become_spans_without_a_gap_newest_first(day: datetime) -> None:
+    assert contiguous_spans([day + i * HOUR for i in (5, 0, 1, 6)]) == [
+        (day + 5 * HOUR, day + 7 * HOUR),
+        (day, day + 2 * HOUR),
+    ]
+
+
+def test_short_gaps_share_a_run_and_long_stretches_are_cut_into_weeks(day: datetime) -> None:
+    assert runs_for([day, day + 5 * HOUR]) == [(day, day + 6 * HOUR)]
+    weeks = runs_for([day + i * HOUR for i in range(24 * 10)])
+    assert weeks == [(day + timedelta(days=3), day + timedelta(days=10)), (day, day + timedelta(days=3))]
+    assert len(runs_for([day + i * HOUR for i in range(24 * 40)])) == 2
+
+
+def test_the_schedule_asks_for_the_stale_hours_as_one_range(
+    store_readings: StoreReadings, evaluate: Evaluate, day: datetime
+) -> None:
+    store_readings([(day, 5), (day + 90 * MINUTE, 6)])
+
+    requests = evaluate(day + 10 * HOUR + MINUTE)
+
+    assert isinstance(requests, list)
+    (request,) = requests
+    assert request.tags["dagster/asset_partition_range_start"] == "2025-03-01-00:00"
+    assert request.tags["dagster/asset_partition_range_end"] == "2025-03-01-01:00"
+
+
+def test_the_running_hour_alone_is_recomputed_every_five_minutes_only(
+    store_readings: StoreReadings, evaluate: Evaluate, day: datetime
+) -> None:
+    store_readings([(day + MINUTE, 5)])
+
+    assert isinstance(evaluate(day + 2 * MINUTE), dg.SkipReason)
+    assert isinstance(evaluate(day + 5 * MINUTE), list)
+    assert isinstance(evaluate(day + HOUR + MINUTE), list)
+
+
+def test_nothing_is_asked_for_when_nothing_has_changed(
+    connection: psycopg.Connection, store_readings: StoreReadings, evaluate: Evaluate, day: datetime
+) -> None:
+    store_readings([(day, 5)])
+    refresh_minutes(connection, day, day + HOUR)
+    connection.commit()
+
+    assert isinstance(evaluate(day + 5 * HOUR), dg.SkipReason)
+
+
+def test_a_catch_up_that_has_not_finished_is_not_started_again(
+    store_readings: StoreReadings, evaluate: Evaluate, instance: dg.DagsterInstance, day: datetime
+) -> None:
+    store_readings([(day, 5)])
+    instance.create_run_for_job(
+        dg.GraphDefinition(name=JOB_NAME).to_job(), status=dg.DagsterRunStatus.STARTED
+    )
+
+    assert isinstance(evaluate(day + 5 * HOUR), dg.SkipReason)
+
+
+def test_the_job_of_the_schedule_computes_the_range_and_repairs_what_the_live_sensor_missed(
+    connection: psycopg.Connection,
+    database_url: str,
+    store_readings: StoreReadings,
+    live_link: SayLive,
+    evaluate: Evaluate,
+    instance: dg.DagsterInstance,
+    jump: Detector,
+    day: datetime,
+) -> None:
+    store_readings([(day, 5), (day + 30 * MINUTE, 8), (day + 90 * MINUTE, 12)])
+    live_link(day, day + 2 * HOUR)
+    requests = evaluate(day + 10 * HOUR)
+    assert isinstance(requests, list)
+    job = build_definitions([jump]).resolve_job_def(JOB_NAME)
+
+    result = job.execute_in_process(
+        instance=instance,
+        tags=requests[0].tags,
+        resources={"store": Store(database_url=database_url), "io_manager": dg.mem_io_manager},
+    )
+
+    assert result.success
+    assert connection.execute("SELECT count(*) FROM detected_event").fetchone() == (2,)
+    assert connection.execute("SELECT count(*) FROM telemetry_minute").fetchone() == (120,)
+    connection.rollback()
+    assert stale_hours(connection, PROCESSOR) == []
+
+
+def test_late_readings_make_exactly_their_hour_stale(
+    connection: psycopg.Connection, store_readings: StoreReadings, day: datetime
+) -> None:
+    store_readings([(day + i * HOUR, 5) for i in range(5)])
+    refresh_minutes(connection, day, day + 5 * HOUR)
+
+    store_readings([(day + 2 * HOUR + MINUTE, 7)])
+
+    assert stale_hours(connection, PROCESSOR) == [day + 2 * HOUR]
