@@ -81,10 +81,9 @@ class Daemon:
                         keeper.heard(event.monotonic_s)
                 case SessionLost():
                     self._link.session_lost()
-                case UpdatesLost(item, count):
-                    received_at = self._clock.now()
-                    if received_at is not None:
-                        results.append(Rejection(item, {"count": count}, "lost_by_server", received_at))
+                case UpdatesLost(item, count, heard_at):
+                    received_at = self._clock.received(heard_at)
+                    results.append(Rejection(item, {"count": count}, "lost_by_server", received_at))
         self._store.add(results)
         self._store.add_lost(self._queue.take_dropped())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from ingest_daemon.link import Connection
@@ -31,6 +32,7 @@ class UpdatesLost:
 
     item: str
     count: int
+    received_at: datetime
 
 
 FeedEvent = Heard | SessionLost | UpdatesLost

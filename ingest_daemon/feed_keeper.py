@@ -28,7 +28,7 @@ class FeedKeeper:
         self._watch_silence = watch_silence
         self._backoff = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S)
         self._is_open = False
-        self._described = ""
+        self._logged: Connection | None = None
         self._silence_limit_s = SILENCE_S
         self._quiet_since_s = 0.0
         self._tended_s = 0.0
@@ -46,7 +46,7 @@ class FeedKeeper:
                 self._open(monotonic_s)
             return Connection.DISCONNECTED
         connection = self._feed.connection()
-        self._log_changes()
+        self._log_change(connection)
         if connection is Connection.FAILED:
             pause_s = self._backoff.failed(monotonic_s)
             logger.warning("the feed has ended: %s; trying again in %.0f s", self._feed.describe(), pause_s)
@@ -82,8 +82,8 @@ class FeedKeeper:
             self._feed.close()
             self._is_open = False
 
-    def _log_changes(self) -> None:
-        description = self._feed.describe()
-        if description != self._described:
-            self._described = description
-            logger.info("feed: %s", description)
+    def _log_change(self, connection: Connection) -> None:
+        # Not the feed's own words: while the server is away they change every few seconds.
+        if connection is not self._logged:
+            self._logged = connection
+            logger.info("feed: %s (%s)", connection.value, self._feed.describe())

@@ -160,7 +160,7 @@ class _UpdateListener(SubscriptionListener):  # type: ignore[misc]
             self._queue.put(SessionLost())
 
     def onItemLostUpdates(self, item: str, position: int, lost: int) -> None:  # noqa: N802
-        self._queue.put(UpdatesLost(item, lost))
+        self._queue.put(UpdatesLost(item, lost, self._now()))
 
     def onSubscriptionError(self, code: int, message: str) -> None:  # noqa: N802
         self._refused.append((self._subscription, f"{code} {message}"))

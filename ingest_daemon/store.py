@@ -55,6 +55,8 @@ class Store:
         self._writer: Writer | None = None
         self._backoff = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S)
         self._failures = 0
+        self._complaint = ""
+        self._complain_again_s = 0.0
         self._heartbeat_s = float("-inf")
         self._counts = StoredCounts(0, 0, 0)
         self._reported_s: float | None = None
@@ -84,7 +86,7 @@ class Store:
                 "SELECT item_id FROM telemetry_channel WHERE catalogued ORDER BY channel_id"
             ).fetchall()
             if not rows:
-                raise psycopg.OperationalError("telemetry_channel holds no channel")
+                raise psycopg.ProgrammingError("telemetry_channel holds no channel")
         except _AWAY as error:
             self._failed(error, monotonic_s)
             return None
@@ -170,18 +172,23 @@ class Store:
         pause_s = self._backoff.failed(monotonic_s)
         self._failures += 1
         self._lost += self._backlog.take_dropped()
+        self.close()
+        # While it lasts, one line a minute.
+        if self._complaint == (complaint := _one_line(error)) and monotonic_s < self._complain_again_s:
+            return
+        self._complaint, self._complain_again_s = complaint, monotonic_s + REPORT_S
         is_away = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
         logger.warning(
             "%s: %s; %d updates wait, %d lost; trying again in %.1f s",
             "database away" if is_away else "database not usable (is it migrated?)",
-            _one_line(error), self.waiting(), self._lost, pause_s,
+            complaint, self.waiting(), self._lost, pause_s,
         )
-        self.close()
 
     def _succeeded(self) -> None:
         if self._failures:
             logger.info("the database is back after %d failed attempts", self._failures)
         self._failures = 0
+        self._complaint = ""
         self._backoff.succeeded()
 
     def _report(self, monotonic_s: float) -> None:

@@ -134,7 +134,7 @@ def test_a_link_is_recorded_and_confirmed_every_second(
 def test_updates_that_the_server_skipped_are_counted(
     fake_feed: Any, queue: BoundedQueue[FeedEvent], database_url: str, observer: psycopg.Connection
 ) -> None:
-    queue.put(UpdatesLost("NODE3000005", 7))
+    queue.put(UpdatesLost("NODE3000005", 7, utc_now()))
     with running(fake_feed, queue, database_url, SystemClock()):
         wait_until(lambda: one(observer, "SELECT count(*) FROM rejected_reading"))
     row = observer.execute("SELECT item_id, reason, fields FROM rejected_reading").fetchone()
@@ -200,7 +200,7 @@ def test_a_database_that_is_away_is_waited_for_and_misses_nothing(
         observer.execute("ALTER TABLE telemetry_reading RENAME TO elsewhere")
         for count in range(50):
             queue.put(heard("NODE3000005", utc_now(), str(count)))
-        wait_until(lambda: caplog.text.count("database not usable") >= 2)
+        wait_until(lambda: "database not usable" in caplog.text)
         observer.execute("ALTER TABLE elsewhere RENAME TO telemetry_reading")
         wait_until(lambda: one(observer, "SELECT count(*) FROM telemetry_reading") == 50)
     assert "50 updates wait" in caplog.text
