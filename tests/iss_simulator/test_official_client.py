@@ -26,7 +26,15 @@ def connected(official_client: RunClient, counter: Counter) -> ChildClient:
     return client
 
 
-@pytest.mark.parametrize("transport", ["WS-STREAMING", "HTTP-STREAMING", "WS-POLLING", "HTTP-POLLING"])
+@pytest.mark.parametrize(
+    "transport",
+    [
+        "WS-STREAMING",
+        "HTTP-STREAMING",
+        pytest.param("WS-POLLING", marks=pytest.mark.slow),
+        pytest.param("HTTP-POLLING", marks=pytest.mark.slow),
+    ],
+)
 def test_the_client_gets_a_snapshot_and_every_update_on_each_transport(
     transport: str, official_client: RunClient, counter: Counter
 ) -> None:
@@ -49,6 +57,7 @@ def test_fields_arrive_as_the_feed_sends_them(connected: ChildClient) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_items_without_a_value_yet_have_no_snapshot(official_client: RunClient, counter: Counter) -> None:
     counter.count_to(3)
     client = official_client("ANY", "TIME_000001,NODE3000005")
@@ -56,7 +65,7 @@ def test_items_without_a_value_yet_have_no_snapshot(official_client: RunClient, 
     assert client.values("TIME_000001") == []
 
 
-@pytest.mark.parametrize("fault", ["drop", "close"])
+@pytest.mark.parametrize("fault", ["drop", pytest.param("close", marks=pytest.mark.slow)])
 def test_a_cut_connection_is_recovered_without_loss(
     fault: str, simulator: ServerThread, connected: ChildClient, counter: Counter
 ) -> None:
@@ -76,6 +85,7 @@ def test_a_cut_connection_is_recovered_without_loss(
     assert "unsubscribed" not in connected.names()
 
 
+@pytest.mark.slow
 def test_a_cut_http_stream_is_recovered_without_loss(
     simulator: ServerThread, official_client: RunClient, counter: Counter
 ) -> None:
@@ -112,6 +122,7 @@ def test_loop_moves_the_session_to_a_new_connection_unseen(
     assert connected.names() == before
 
 
+@pytest.mark.slow
 def test_a_silent_server_is_left_and_found_again_without_loss(
     simulator: ServerThread, connected: ChildClient, counter: Counter
 ) -> None:
@@ -123,6 +134,7 @@ def test_a_silent_server_is_left_and_found_again_without_loss(
     assert connected.values() == list(range(61))
 
 
+@pytest.mark.slow
 def test_end_48_makes_a_new_session_at_once(
     simulator: ServerThread, connected: ChildClient, counter: Counter
 ) -> None:
@@ -131,6 +143,7 @@ def test_end_48_makes_a_new_session_at_once(
     assert connected.snapshots() == [0, 20]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "error"),
     [
@@ -158,6 +171,7 @@ def test_an_overflow_is_reported_for_its_item(simulator: ServerThread, connected
     assert connected.wait_for(lambda event: event[0] == "lost") == ["lost", "NODE3000005", 1, 7]
 
 
+@pytest.mark.slow
 def test_unknown_notifications_are_harmless(
     simulator: ServerThread, connected: ChildClient, counter: Counter
 ) -> None:
@@ -166,6 +180,7 @@ def test_unknown_notifications_are_harmless(
     connected.wait_for_value(25)
 
 
+@pytest.mark.slow
 def test_a_change_of_frequency_is_confirmed(connected: ChildClient) -> None:
     connected.say("5")
     assert connected.wait_for(lambda event: event[0] == "frequency") == ["frequency", "unlimited"]

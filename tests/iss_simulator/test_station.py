@@ -33,7 +33,7 @@ def make_station(seed: int = 1, rehearsal: Rehearsal | None = None) -> Station:
     return Station(seed, SINCE, CHANNELS, rate=8.0, rehearsal=rehearsal)
 
 
-@pytest.fixture(scope="module", params=[1, 2])
+@pytest.fixture(scope="module", params=[1, pytest.param(2, marks=pytest.mark.slow)])
 def tank(request: pytest.FixtureRequest) -> UrineTank:
     """A tank with sixty days behind it, without the losses of the signal."""
     tank = UrineTank(request.param, SINCE, SignalLoss(request.param, SINCE))
@@ -226,6 +226,7 @@ def test_thinned_history_is_true_ordered_and_complete_for_the_water_system() -> 
     assert 270 <= len(ticks) <= 301
 
 
+@pytest.mark.slow
 def test_two_days_of_thinned_history_are_small() -> None:
     channels = [Channel(f"Q{number}", "quantity") for number in range(330)]
     history = Station(1, SINCE, channels).history(SINCE + timedelta(days=2))
