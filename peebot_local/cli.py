@@ -227,9 +227,7 @@ def env() -> None:
     running = running_store(settings)
     dagster_home = (running.home if running else Home(settings.home)).dagster
     prepare_dagster_home(dagster_home)
-    variables = dict(dagster_environment(url, dagster_home))
-    if running and running.state.code_server_port:
-        variables["PEEBOT_CODE_SERVER_PORT"] = str(running.state.code_server_port)
+    variables = {**dagster_environment(url, dagster_home), **(running.state.environment if running else {})}
     for variable, value in variables.items():
         typer.echo(f"export {variable}={shlex.quote(value)}")
 

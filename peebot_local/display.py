@@ -109,11 +109,17 @@ class StatusBlock:
                 f"{status.rejected:,} rejected, newest {_age(status.newest_age_s)}; "
                 f"{status.events:,} events, {status.posts:,} posts"
             )
-        known_events = () if before is None else before.events
-        known_posts = () if before is None else before.posts
-        lines += [f"event {describe_event(e)}" for e in reversed(picture.events) if e not in known_events]
-        lines += [f"post {describe_post(p)}" for p in reversed(picture.posts) if p not in known_posts]
+        known = set() if before is None else {*_event_lines(before), *_post_lines(before)}
+        lines += [line for line in (*_event_lines(picture), *_post_lines(picture)) if line not in known]
         return lines
+
+
+def _event_lines(picture: Picture) -> list[str]:
+    return [f"event {describe_event(event)}" for event in reversed(picture.events)]
+
+
+def _post_lines(picture: Picture) -> list[str]:
+    return [f"post {describe_post(post)}" for post in reversed(picture.posts)]
 
 
 def status_table(status: Status, title: str = "PeeBot") -> Table:
@@ -141,7 +147,8 @@ def describe_post(post: LastPost) -> str:
     """A post in one line."""
     what = "would have been posted" if post.state == "dry_run" else f"{post.state} on {post.platform}"
     why = f" ({post.reason})" if post.reason else ""
-    return f"{_utc(post.created_at)} {what}{why}: {post.text}"
+    text = " ".join((post.text or "").split())
+    return f"{_utc(post.created_at)} {what}{why}: {text}"
 
 
 def _utc(moment: datetime) -> str:

@@ -27,7 +27,8 @@ class RunnerState(BaseModel):
 
     pid: int
     ui_url: str | None = None
-    code_server_port: int | None = None
+    environment: dict[str, str] = {}
+    """What Dagster's processes have in their environment besides the database."""
 
 
 @dataclass(frozen=True)

@@ -86,11 +86,8 @@ def _start(settings: Settings, home: Home, plan: Plan, supervisor: Supervisor, s
     with steps.step("Bringing the databases to the newest schema"):
         migrate_databases(database_url, home.dagster)
     prepare_dagster_home(home.dagster)
-    environment = {
-        **dagster_environment(database_url, home.dagster),
-        "PEEBOT_CODE_SERVER_PORT": str(code_port),
-        **plan.environment,
-    }
+    own_environment = {"PEEBOT_CODE_SERVER_PORT": str(code_port), **plan.environment}
+    environment = {**dagster_environment(database_url, home.dagster), **own_environment}
     running = Running(home, supervisor, steps, database_url, ui_url)
     supervisor.start(code_server(database_url, environment, code_port))
     plan.feed(running)
@@ -99,7 +96,7 @@ def _start(settings: Settings, home: Home, plan: Plan, supervisor: Supervisor, s
         supervisor.start(dagster_daemon(database_url, environment))
         supervisor.start(webserver(database_url, environment, settings.ui_port))
         supervisor.wait_for(answers(f"{ui_url}/server_info"), "dagster-webserver", _READY_TIMEOUT_S)
-    home.announce(RunnerState(pid=os.getpid(), ui_url=ui_url, code_server_port=code_port))
+    home.announce(RunnerState(pid=os.getpid(), ui_url=ui_url, environment=own_environment))
     steps.say(f"The Dagster UI: {ui_url}")
     plan.when_up(running)
     return running
