@@ -16,6 +16,11 @@ from peebot_dagster.detectors.detector import Detector
 ROOT = Path(__file__).parents[3]
 
 
+def test_the_definitions_fit_together() -> None:
+    dg.Definitions.validate_loadable(defs)
+
+
+@pytest.mark.slow
 def test_the_code_location_loads_as_the_grpc_server_loads_it_and_without_a_database(tmp_path: Path) -> None:
     (tmp_path / "dagster.yaml").touch()
     result = subprocess.run(
