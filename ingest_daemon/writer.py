@@ -133,7 +133,7 @@ class Writer:
 
     def _merge(self, cursor: psycopg.Cursor, readings: Iterable[Reading], channel_ids: dict[str, int]) -> int:
         cursor.execute(_CREATE_STAGING)
-        # Rows of an earlier batch are still there when the caller keeps several batches in one transaction.
+        # An earlier batch in the same transaction of the caller need not be merged again.
         cursor.execute("DELETE FROM reading_staging")
         with cursor.copy(_COPY_STAGING) as copy:
             copy.set_types(_STAGING_TYPES)

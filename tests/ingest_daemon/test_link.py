@@ -97,6 +97,13 @@ def test_an_old_snapshot_of_class_24_is_no_signal_and_a_fresh_one_is() -> None:
     assert fresh.told() == [(LIVE, 1)]
 
 
+def test_a_live_tick_is_a_signal_however_far_the_two_clocks_are_apart() -> None:
+    story = Story()
+    story.check(0)
+    story.tick(1, ts=-3600)
+    assert story.told() == [(LIVE, 1)]
+
+
 def test_a_server_out_of_reach_at_the_start_is_down_from_the_start() -> None:
     story = Story()
     story.check(0.1, Connection.DISCONNECTED)
