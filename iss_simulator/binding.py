@@ -87,7 +87,7 @@ class Binding:
         began = quiet_since = next_sync = loop.time()
         await self._hold.released()
         yield list(self._head)
-        while self.session.is_attached(self):
+        while True:
             await self._hold.released()
             if not self.session.is_attached(self):
                 return
