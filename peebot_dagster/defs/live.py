@@ -38,7 +38,7 @@ def run_detectors(connection: psycopg.Connection, detectors: Sequence[Detector])
     for detector in detectors:
         error_before = last_error(connection, detector)
         connection.commit()
-        error = None
+        error, materializations = None, []
         try:
             caught_up = catch_up(connection, detector, HOURS_PER_TICK)
         except psycopg.OperationalError:
@@ -48,9 +48,11 @@ def run_detectors(connection: psycopg.Connection, detectors: Sequence[Detector])
             tick.complete = False
         else:
             changed = sorted({h for result in caught_up.results for h in result.changed_hours}, reverse=True)
-            tick.reports += _materializations(connection, detector, changed[:REPORTED_HOURS_PER_TICK])
+            materializations = _materializations(connection, detector, changed[:REPORTED_HOURS_PER_TICK])
             tick.complete = tick.complete and caught_up.complete
-        if error != error_before:
+        tick.reports += materializations
+        # The UI shows a check for the latest materialisation only, so it goes along with each.
+        if materializations or error != error_before:
             tick.reports.append(_check(detector, error))
         connection.commit()
     return tick
@@ -79,7 +81,7 @@ def _check(detector: Detector, error: str | None) -> dg.AssetCheckEvaluation:
         check_name=RAN_WITHOUT_ERROR,
         passed=error is None,
         severity=dg.AssetCheckSeverity.ERROR,
-        description=error or "Runs again without an error.",
+        description=error or "The latest run ended without an error.",
     )
 
 

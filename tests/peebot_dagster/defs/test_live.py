@@ -41,6 +41,10 @@ def materializations(result: dg.SensorResult) -> list[dg.AssetMaterialization]:
     return [event for event in result.asset_events if isinstance(event, dg.AssetMaterialization)]
 
 
+def checks(result: dg.SensorResult) -> dict[dg.AssetKey, dg.AssetCheckEvaluation]:
+    return {e.asset_key: e for e in result.asset_events if isinstance(e, dg.AssetCheckEvaluation)}
+
+
 def test_a_tick_stores_the_event_and_reports_the_hour_it_belongs_to(
     connection: psycopg.Connection, store_readings: StoreReadings, tick: Tick, jump: Detector, day: datetime
 ) -> None:
@@ -91,8 +95,8 @@ def test_a_broken_detector_stops_no_other_and_is_reported_once_until_it_recovers
     result = tick(broken, jump)
 
     assert len(materializations(result)) == 1
-    (check,) = [event for event in result.asset_events if isinstance(event, dg.AssetCheckEvaluation)]
-    assert check.asset_key == dg.AssetKey("broken_events")
+    check = checks(result)[dg.AssetKey("broken_events")]
+    assert checks(result)[dg.AssetKey("jump_events")].passed
     assert not check.passed
     assert check.description == "ZeroDivisionError: by design"
     assert result.cursor is None, "the next tick must try again"
@@ -100,8 +104,7 @@ def test_a_broken_detector_stops_no_other_and_is_reported_once_until_it_recovers
 
     assert not tick(broken, jump).asset_events
     repaired = type(jump)(name=broken.name)  # type: ignore[call-arg]
-    (recovery, *_) = [e for e in tick(repaired).asset_events if isinstance(e, dg.AssetCheckEvaluation)]
-    assert recovery.passed
+    assert checks(tick(repaired))[dg.AssetKey("broken_events")].passed
 
 
 def test_after_days_of_replay_the_newest_hours_come_first_and_the_rest_follows_tick_by_tick(
