@@ -109,11 +109,11 @@ def _bout(steps: Sequence[Step], begin: int, end: int) -> Bout:
 
 
 def _fall(steps: Sequence[Step], indices: Iterable[int], at: int, span: int) -> float:
-    """What the level falls in the steps next to `at` until it rises again, within `span`."""
+    """What the level surely fell in the steps next to `at` until it rises again, within `span`."""
     fall = 0.0
     for index in indices:
         step = steps[index]
-        if step.size > 0 or abs(step.at - at) > span:
+        if step.size > 0 or max(step.at - at, at - step.not_before) > span:
             break
         fall -= step.size
     return fall

@@ -67,7 +67,7 @@ def _type_of(bout: Bout, masked: bool) -> tuple[EventType, float, tuple[str, ...
     pace = "" if cadence is None else f", {cadence:.1f} s per 1 %"
     facts = rise + pace
 
-    reset = _reset_reason(bout, masked)
+    reset = _reset_reason(bout)
     if reset is not None:
         return "sensor_reset", 0.9, (facts, reset)
     if masked:
@@ -85,14 +85,12 @@ def _type_of(bout: Bout, masked: bool) -> tuple[EventType, float, tuple[str, ...
     return _visit(bout, facts)
 
 
-def _reset_reason(bout: Bout, masked: bool) -> str | None:
+def _reset_reason(bout: Bout) -> str | None:
     """Why the rise can be no liquid, or None."""
     if bout.greatest_jump >= RESET_JUMP_PERCENT:
         return f"{bout.greatest_jump:g} % within 15 s is no liquid"
     if bout.first.jumped_from == 0.0:
         return "it rose from 0, which the tank never reaches"
-    if masked:
-        return None
     if bout.fall_before >= VISIT_PERCENT:
         return f"it fell by {bout.fall_before:g} % just before: no drain is that fast"
     # The backlash swallows the first percent of the way back.

@@ -52,7 +52,7 @@ class _LinkGaps:
         self._add(covered, microseconds(window.end))
 
     def _add(self, start: int, end: int) -> None:
-        if end - start > SHORTEST_HIDING:
+        if end > start:
             self._starts.append(start)
             self._ends.append(end)
 

@@ -89,7 +89,7 @@ class Tank:
         self, start: datetime | None = None, end: datetime | None = None, *, link_known: bool = True
     ) -> Window:
         """What a store gives for [start, end): the readings in it, the last ones before, and the link."""
-        rows = sorted(self.rows, key=lambda row: row[0])
+        rows = sorted(self.rows, key=lambda row: (row[0], row[2]))
         start = rows[0][0] if start is None else start
         end = self.now + timedelta(microseconds=1) if end is None else end
         carried: dict[str, Row] = {row[1]: row for row in rows if row[0] < start}

@@ -21,6 +21,7 @@ PEACE = 1800.0
         pytest.param(lambda t: t.dithers(200), [], id="dither is nothing"),
         pytest.param(lambda t: t.rises(9, 6).falls(6, 6), ["sensor_reset"], id="two up and two down"),
         pytest.param(lambda t: t.rises(9), ["dribble"], id="a lone percent that holds is a dribble"),
+        pytest.param(lambda t: t.rises(9).falls(20, 20), [], id="a lone percent that does not hold is noise"),
         pytest.param(lambda t: t.rises(9, 6), ["toilet_visit"], id="two percent at a visit's pace"),
         pytest.param(lambda t: t.rises(9, *[6] * 9), ["toilet_visit"], id="ten percent is still a visit"),
         pytest.param(lambda t: t.rises(9, 6, 6, 85), ["toilet_visit"], id="a late extra step joins"),
@@ -60,7 +61,15 @@ PEACE = 1800.0
         pytest.param(
             lambda t: t.falls(9, by=8).rises(4, by=8), ["sensor_reset"], id="a drop-out by 8 % and back"
         ),
+        pytest.param(
+            lambda t: t.read(0, after=9).silent(600).rises(1, by=5), ["sensor_reset"], id="a jump off 0 later"
+        ),
         pytest.param(lambda t: t.rises(9, by=8).falls(4, by=8), ["sensor_reset"], id="a spike of 8 %"),
+        pytest.param(
+            lambda t: t.rises(9, by=8).falls(4, by=8).rises(4, by=8).falls(4, by=8),
+            ["sensor_reset"] * 2,
+            id="two spikes in a row",
+        ),
         pytest.param(
             lambda t: t.rises(9, 6, 6).silent(PEACE).rises(9, *[3] * 20).silent(PEACE).rises(9),
             ["toilet_visit", "tank_transfer", "dribble"],
@@ -97,6 +106,11 @@ def test_each_rise_is_what_it_is(
             lambda t: t.link_lost(7200).rises(1, by=9).rises(60, 6, 6),
             ["toilet_visit_masked", "toilet_visit"],
             id="a visit soon after a long outage is not part of what the outage hid",
+        ),
+        pytest.param(
+            lambda t: t.link_lost(3600).falls(1, by=8).rises(9, 6, 6),
+            ["toilet_visit"],
+            id="a visit just after a drain that LOS hid is no drop-out",
         ),
         pytest.param(
             lambda t: t.rises(9, 6).link_lost(40).rises(1, by=3), ["toilet_visit"], id="LOS within a visit"
@@ -193,6 +207,18 @@ def test_an_event_keeps_its_identity_while_it_grows_from_a_dribble_into_a_transf
     assert max(event.confidence for event in seen) <= 0.6
 
 
+def test_a_rise_is_closed_as_soon_as_the_level_has_fallen_too_far_for_it_to_go_on(telemetry: Any) -> None:
+    tank = telemetry.tank().known().rises(9, 6, 6)
+    assert [event.state for event in tank.falls(20, 20).events()] == ["open"]
+    assert [event.state for event in tank.falls(20).events()] == ["closed"]
+
+
+def test_a_visit_in_one_great_step_is_not_sure_enough_to_be_posted(telemetry: Any) -> None:
+    (event,) = telemetry.tank().known().rises(9, by=5).silent(PEACE).events()
+    assert event.event_type == "toilet_visit"
+    assert event.confidence < 0.8
+
+
 def test_a_transfer_at_a_pumps_pace_is_never_sure_enough_to_be_posted_as_a_visit(telemetry: Any) -> None:
     tank = telemetry.tank().known()
     for pause in (9, *[3] * 20):
@@ -230,6 +256,20 @@ def test_the_last_reading_before_the_window_is_enough_to_see_the_first_step(tele
 def test_nothing_older_than_twelve_hours_tells_the_side_of_the_band(telemetry: Any) -> None:
     (event,) = telemetry.tank().known().silent(13 * 3600).rises(9, 6, 6).silent(PEACE).events()
     assert event.payload["amount_percent"] == 2.0
+
+
+def test_a_loss_of_signal_more_than_twelve_hours_ago_hides_nothing(telemetry: Any) -> None:
+    def story(hours: int) -> list[str]:
+        tank = telemetry.tank().known().link_lost(600).silent(hours * 3600).rises(1, by=5)
+        return [event.event_type for event in tank.silent(PEACE).events()]
+
+    assert (story(11), story(13)) == (["toilet_visit_masked"], ["toilet_visit"])
+
+
+def test_a_rise_that_never_rests_is_cut_after_fifteen_minutes(telemetry: Any) -> None:
+    events = telemetry.tank().known().rises(9, *[100] * 29).silent(PEACE).events()
+    assert [event.payload["steps"] for event in events] == [10, 10, 10]
+    assert {event.state for event in events} == {"closed"}
 
 
 def test_an_empty_window_holds_no_events(telemetry: Any) -> None:

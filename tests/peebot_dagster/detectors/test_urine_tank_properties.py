@@ -29,6 +29,7 @@ acts = st.one_of(
     st.tuples(st.just("drain"), st.integers(1, 30), st.sampled_from([20, 290])),
     st.tuples(st.just("dither"), st.integers(1, 20), st.integers(1, 20)),
     st.tuples(st.just("chatter"), st.integers(1, 20), st.integers(1, 100)),
+    st.tuples(st.just("seep"), st.integers(10, 60), st.integers(40, 130)),
     st.tuples(st.just("jump"), st.integers(-30, 40), st.integers(1, 20)),
     st.tuples(st.just("peace"), st.integers(1, 9), st.sampled_from([30, 600, 3600])),
     st.tuples(st.just("los"), st.integers(-4, 9), st.integers(1, 5000)),
@@ -44,7 +45,7 @@ def play(tank: Any, story: list[tuple[str, int, int]]) -> Any:
     for act, amount, pause in story:
         room = int(100 - tank.level)
         match act:
-            case "visit" | "transfer":
+            case "visit" | "transfer" | "seep":
                 tank.rises(*[pause] * min(amount, room))
             case "drain":
                 tank.falls(*[pause] * min(amount, int(tank.level)))
