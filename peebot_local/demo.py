@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 
 import psycopg
@@ -12,6 +13,14 @@ from pydantic import BaseModel, ConfigDict
 from peebot_local.backfill import backfilled_assets
 from peebot_local.dagster_api import DagsterApi
 from peebot_local.database import mendable
+from peebot_local.demo_station import (
+    FIRST_VISIT_AFTER_S,
+    VISIT_EVERY_S,
+    DemoStation,
+    first_station,
+    last_level,
+    next_station,
+)
 from peebot_local.embedded_postgres import free_port
 from peebot_local.home import Home
 from peebot_local.runner import Plan, Running
@@ -19,47 +28,57 @@ from peebot_local.services import ingest, listens, simulator
 from peebot_local.station_history import SOURCE, load_history
 
 HISTORY = timedelta(days=2)
-FIRST_VISIT_AFTER_S = 20
-"""Seconds after the simulator's start: when the UI answers, so that the visit is seen from its first step."""
-VISIT_EVERY_S = 360
 _READY_TIMEOUT_S = 60.0
 
 
-class DemoStation(BaseModel):
-    """Which simulated station this home's demo listens to."""
+class DemoRecord(BaseModel):
+    """What this home's demo has done so far; `station` is that of its history."""
 
     model_config = ConfigDict(frozen=True)
 
-    seed: int
-    since: datetime
+    station: DemoStation
     history_loaded: bool = False
     backfill_requested: bool = False
 
+    @classmethod
+    def recall(cls, file: Path) -> DemoRecord:
+        """The record in the file, or the first one, which is written before anything depends on it."""
+        if file.exists():
+            return cls.model_validate_json(file.read_text())
+        seeds = count(secrets.randbelow(1_000_000))
+        record = cls(station=first_station(datetime.now(UTC), HISTORY, seeds))
+        record.remember(file)
+        return record
+
+    def remember(self, file: Path) -> None:
+        """Write it, whole or not at all."""
+        fresh = file.with_suffix(".new")
+        fresh.write_text(self.model_dump_json())
+        fresh.replace(file)
+
 
 def demo_plan(home: Home) -> Plan:
-    """Load the station's first two days once, then listen to the same station."""
-    record = home.path / "station.json"
-    station = _recall(record)
+    """The first time, load two days of a station and go on with it; later one that continues its tank."""
+    file = home.path / "demo.json"
+    first = DemoRecord.recall(file)
 
     def feed(running: Running) -> None:
-        if not station.history_loaded:
+        if first.history_loaded:
+            station = next_station(datetime.now(UTC), last_level(running.database_url))
+        else:
+            station = first.station
             with running.steps.step("Loading two simulated days"):
-                _load_history(running.database_url, station)
-            _remember(record, station.model_copy(update={"history_loaded": True}))
-        port = free_port()
-        story = ["--seed", str(station.seed), "--since", station.since.isoformat()]
-        visits = ["--first-visit-after", str(FIRST_VISIT_AFTER_S), "--visit-every", str(VISIT_EVERY_S)]
-        truth = ["--truth", str(home.path / "truth.jsonl")]
-        running.supervisor.start(simulator(["station", "--port", str(port), *story, *visits, *truth]))
-        running.supervisor.wait_for(listens(port), "simulator", _READY_TIMEOUT_S)
-        running.supervisor.start(ingest(running.database_url, f"http://127.0.0.1:{port}", SOURCE))
+                _load(running.database_url, station)
+            first.model_copy(update={"history_loaded": True}).remember(file)
+        _listen(running, station, home.path / "truth.jsonl")
 
     def when_up(running: Running) -> None:
-        if not station.backfill_requested:
+        if not first.backfill_requested:
+            since = first.station.since
             DagsterApi(running.ui_url).launch_backfill(
-                backfilled_assets(), station.since, station.since + HISTORY, "The demo's first two days"
+                backfilled_assets(), since, since + HISTORY, "The demo's first two days"
             )
-            _remember(record, _recall(record).model_copy(update={"backfill_requested": True}))
+            DemoRecord.recall(file).model_copy(update={"backfill_requested": True}).remember(file)
         running.steps.say("A visit begins in a few seconds; the joke follows about a minute later.")
 
     return Plan(
@@ -70,28 +89,22 @@ def demo_plan(home: Home) -> Plan:
             # Whatever credentials there are: what is simulated is never really posted.
             "PEEBOT_POSTS": "dry_run",
             "PEEBOT_POST_COOLDOWN_MINUTES": "3",
-            "PEEBOT_PARTITIONS_START": f"{station.since:%Y-%m-%d-%H}:00",
+            "PEEBOT_PARTITIONS_START": f"{first.station.since:%Y-%m-%d-%H}:00",
         },
     )
 
 
-def _recall(record: Path) -> DemoStation:
-    if record.exists():
-        return DemoStation.model_validate_json(record.read_text())
-    began = (datetime.now(UTC) - HISTORY).replace(minute=0, second=0, microsecond=0)
-    station = DemoStation(seed=secrets.randbelow(1_000_000), since=began)
-    _remember(record, station)
-    return station
-
-
-def _remember(record: Path, station: DemoStation) -> None:
-    fresh = record.with_suffix(".new")
-    fresh.write_text(station.model_dump_json())
-    fresh.replace(record)
-
-
-def _load_history(database_url: str, station: DemoStation) -> None:
+def _load(database_url: str, station: DemoStation) -> None:
     from iss_simulator.station import Station
 
     with mendable(database_url), psycopg.connect(database_url, autocommit=True) as connection:
         load_history(connection, Station(station.seed, station.since), station.since, datetime.now(UTC))
+
+
+def _listen(running: Running, station: DemoStation, truth: Path) -> None:
+    port = free_port()
+    story = ["--seed", str(station.seed), "--since", station.since.isoformat(), "--truth", str(truth)]
+    visits = ["--first-visit-after", str(FIRST_VISIT_AFTER_S), "--visit-every", str(VISIT_EVERY_S)]
+    running.supervisor.start(simulator(["station", "--port", str(port), *story, *visits]))
+    running.supervisor.wait_for(listens(port), "simulator", _READY_TIMEOUT_S)
+    running.supervisor.start(ingest(running.database_url, f"http://127.0.0.1:{port}", SOURCE))

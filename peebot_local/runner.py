@@ -60,12 +60,12 @@ def run(
     home = Home(settings.home)
     steps = Steps(console)
     with home.hold():
-        _require_free_port(settings.ui_port)
         supervisor = Supervisor(home, signals)
         try:
             orphans = supervisor.end_orphans()
             if orphans:
                 steps.say(f"Ended {orphans} processes of a PeeBot that was killed.")
+            _require_free_port(settings.ui_port)
             plan = make_plan(home)
             running = _start(settings, home, plan, supervisor, steps)
             _watch(running, console, plan.title)
