@@ -10,7 +10,7 @@ import psycopg
 
 from peebot_dagster.defs.detectors import events_key
 from peebot_dagster.defs.hourly import UNFINISHED
-from peebot_dagster.defs.labels import OWNERS, PUBLISHING, QUIET, table_metadata
+from peebot_dagster.defs.labels import GROUP, OWNERS, QUIET, table_metadata
 from peebot_dagster.defs.resources import Store
 from peebot_dagster.detectors.detector import Detector
 from peebot_dagster.posts import ledger
@@ -50,7 +50,7 @@ def posts_asset(detectors: Sequence[Detector]) -> dg.AssetsDefinition:
         yield dg.Output(None, metadata=decisions_metadata(publisher.platform, decisions))
 
     asset = dg.AssetsDefinition.from_op(
-        tweet, keys_by_input_name=inputs, keys_by_output_name={"result": POSTS}, group_name=PUBLISHING
+        tweet, keys_by_input_name=inputs, keys_by_output_name={"result": POSTS}, group_name=GROUP
     )
     return asset.map_asset_specs(
         lambda spec: spec.replace_attributes(

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import dagster as dg
 
-from peebot_dagster.defs.labels import OWNERS, TELEMETRY, table_metadata
+from peebot_dagster.defs.labels import GROUP, OWNERS, table_metadata
 from peebot_dagster.defs.partitions import HOURS, hour_key, steps
 from peebot_dagster.defs.resources import Store
 from peebot_dagster.minutes import refresh_minutes
@@ -18,7 +18,7 @@ telemetry_reading = dg.AssetSpec(
         "fares. Silence is a normal state of this feed: the station is out of contact (LOS) for some percent "
         "of the time, and the feed itself can be dead for weeks."
     ),
-    group_name=TELEMETRY,
+    group_name=GROUP,
     owners=OWNERS,
     kinds={"postgres", "python"},
     tags={"domain": "iss", "source": "lightstreamer"},
@@ -48,7 +48,7 @@ telemetry_reading = dg.AssetSpec(
     deps=[telemetry_reading],
     partitions_def=HOURS,
     backfill_policy=dg.BackfillPolicy.single_run(),
-    group_name=TELEMETRY,
+    group_name=GROUP,
     owners=OWNERS,
     kinds={"postgres", "sql"},
     tags={"domain": "iss"},
