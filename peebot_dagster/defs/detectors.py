@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 import psycopg
 
-from peebot_dagster.defs.labels import DETECTION, OWNERS, table_metadata
+from peebot_dagster.defs.labels import GROUP, OWNERS, table_metadata
 from peebot_dagster.defs.partitions import HOURS, hour_key, steps
 from peebot_dagster.defs.resources import Store
 from peebot_dagster.defs.telemetry import telemetry_minute, telemetry_reading
@@ -43,7 +43,7 @@ def detector_asset(detector: Detector) -> dg.AssetsDefinition:
                 description="The detector's last run, live or in a backfill, ended without an error.",
             )
         ],
-        group_name=DETECTION,
+        group_name=GROUP,
         owners=OWNERS,
         kinds={"postgres", "python", "pandas"},
         tags={"domain": "iss", "detector": detector.name},
@@ -62,7 +62,7 @@ def detector_asset(detector: Detector) -> dg.AssetsDefinition:
                 (
                     "started_at",
                     "timestamptz",
-                    "First evidence (UTC); for a masked event the begin of the interval of uncertainty.",
+                    "Time of the first step (UTC); what a gap hides began after payload.hidden_since.",
                 ),
                 ("ended_at", "timestamptz", "Last evidence (UTC); NULL until there is one."),
                 (
@@ -152,6 +152,7 @@ def events_table(
                     "state": event.state,
                     "confidence": round(event.confidence, 2),
                     "facts": _facts(event.payload),
+                    "reasons": "; ".join(event.payload.get("reasons", [])),
                 }
             )
             for event in latest_events(connection, detector.name, before, LATEST_EVENTS)
@@ -164,6 +165,7 @@ def events_table(
                 dg.TableColumn("state", "string"),
                 dg.TableColumn("confidence", "float", "0 to 1"),
                 dg.TableColumn("facts", "string", "The payload; units are in the names."),
+                dg.TableColumn("reasons", "string", "Why the detector thinks so."),
             ]
         ),
     )
@@ -171,5 +173,7 @@ def events_table(
 
 def _facts(payload: Mapping[str, Any]) -> str:
     return ", ".join(
-        f"{name} {json.dumps(value)}" for name, value in payload.items() if value not in (None, [])
+        f"{name} {json.dumps(value)}"
+        for name, value in payload.items()
+        if name != "reasons" and value is not None
     )

@@ -48,7 +48,8 @@ def classify(bout: Bout, watermark: int) -> Verdict | None:
             reasons += ("still rising",)
         elif is_open:
             confidence = min(confidence, 0.85)
-            reasons += (f"plateau since {silence // SECOND} s",)
+            # Not the exact silence: an event must not change while nothing happens.
+            reasons += (f"plateau of at least {PLATEAU // SECOND} s",)
     elif is_open:
         confidence = min(confidence, 0.3 if event_type in ("dribble", "toilet_visit_masked") else 0.6)
         reasons += ("may still grow",)

@@ -6,9 +6,11 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-import pandas as pd
+if TYPE_CHECKING:
+    # Each run imports the detectors' definitions; half a second of pandas is for those that detect.
+    import pandas as pd
 
 EventState = Literal["open", "closed", "retracted"]
 

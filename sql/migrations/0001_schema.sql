@@ -148,7 +148,7 @@ COMMENT ON COLUMN detected_event.detector IS 'Name of the detector, as in urine_
 COMMENT ON COLUMN detected_event.detector_version IS 'Version of the detector that found it.';
 COMMENT ON COLUMN detected_event.event_type IS 'What happened, as in toilet_visit.';
 COMMENT ON COLUMN detected_event.channel_id IS 'The channel that carried the evidence.';
-COMMENT ON COLUMN detected_event.started_at IS 'First evidence (UTC); for a masked event the begin of the interval of uncertainty.';
+COMMENT ON COLUMN detected_event.started_at IS 'Time of the first step (UTC); what a gap hides began after payload.hidden_since.';
 COMMENT ON COLUMN detected_event.ended_at IS 'Last evidence (UTC); NULL until there is one.';
 COMMENT ON COLUMN detected_event.state IS 'open (may still grow), closed (final), retracted (disproved by later data).';
 COMMENT ON COLUMN detected_event.confidence IS '0 to 1; the reasons are in the payload.';
