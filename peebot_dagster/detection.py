@@ -110,10 +110,11 @@ def _watermark(
 
 
 def _live(connection: psycopg.Connection, start: datetime, end: datetime) -> tuple[LiveInterval, ...] | None:
+    # A recording holds no link state: the link of its replay tells nothing about what the logger could hear.
     ((known,),) = connection.execute(
         """
-        SELECT EXISTS (SELECT FROM link_interval
-                       WHERE started_at < %(end)s AND coalesce(ended_at, last_seen_at) > %(start)s)
+        SELECT EXISTS (SELECT FROM link_interval WHERE source <> 'replay'
+                       AND started_at < %(end)s AND coalesce(ended_at, last_seen_at) > %(start)s)
         """,
         {"start": start, "end": end},
     ).fetchall()

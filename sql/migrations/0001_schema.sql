@@ -66,7 +66,8 @@ CREATE INDEX ON link_interval (ended_at);
 COMMENT ON TABLE link_interval IS
     'One row per stretch of one link state. An instant is live when any source has a LIVE interval over it.';
 COMMENT ON COLUMN link_interval.link_interval_id IS 'Order of appearance.';
-COMMENT ON COLUMN link_interval.source IS 'Which feed: isslive, simulator, replay.';
+COMMENT ON COLUMN link_interval.source IS
+    'Which feed: isslive, simulator, or replay (whose LIVE means that readings were played, not that the signal was there).';
 COMMENT ON COLUMN link_interval.state IS
     'LIVE (signal acquired), LOS (connected, signal lost), DOWN (not connected to the server).';
 COMMENT ON COLUMN link_interval.started_at IS 'Begin (UTC, inclusive).';

@@ -120,14 +120,14 @@ def store_readings(connection: psycopg.Connection) -> StoreReadings:
 
 
 @pytest.fixture
-def live_link(connection: psycopg.Connection) -> Callable[[datetime, datetime], None]:
-    """Says that the link was LIVE from … to …."""
+def live_link(connection: psycopg.Connection) -> Callable[..., None]:
+    """Says that the link was LIVE from … to …, according to a source."""
 
-    def say(start: datetime, end: datetime) -> None:
+    def say(start: datetime, end: datetime, source: str = "isslive") -> None:
         connection.execute(
             "INSERT INTO link_interval (source, state, started_at, last_seen_at, ended_at)"
-            " VALUES ('isslive', 'LIVE', %s, %s, %s)",
-            (start, end, end),
+            " VALUES (%s, 'LIVE', %s, %s, %s)",
+            (source, start, end, end),
         )
         connection.commit()
 

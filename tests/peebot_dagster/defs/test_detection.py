@@ -20,7 +20,7 @@ from peebot_dagster.detection import (
 from peebot_dagster.detectors.detector import Detector, LiveInterval
 
 StoreReadings = Callable[[Sequence[tuple[datetime, float]]], None]
-SayLive = Callable[[datetime, datetime], None]
+SayLive = Callable[..., None]
 
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
@@ -88,6 +88,19 @@ def test_without_any_word_about_the_link_the_window_says_so(
     connection: psycopg.Connection, store_readings: StoreReadings, jump: Detector, day: datetime
 ) -> None:
     store_readings([(day, 7)])
+
+    assert load_window(connection, jump, day, day + HOUR).live is None
+
+
+def test_a_replay_does_not_know_the_link(
+    connection: psycopg.Connection,
+    store_readings: StoreReadings,
+    live_link: SayLive,
+    jump: Detector,
+    day: datetime,
+) -> None:
+    store_readings([(day, 10)])
+    live_link(day - HOUR, day + HOUR, "replay")
 
     assert load_window(connection, jump, day, day + HOUR).live is None
 
