@@ -93,7 +93,7 @@ def migrate() -> None:
 
     settings = _settings()
     step = Steps(_console()).step("Bringing the databases to the newest schema")
-    with open_store(settings, _SIGNALS) as url, step:
+    with open_store(settings, _SIGNALS, create=True) as url, step:
         migrate_databases(url, Home(settings.home).dagster)
 
 
@@ -106,7 +106,7 @@ def ingest(context: typer.Context) -> None:
     command = [sys.executable, "-P", "-m", "ingest_daemon", "--server", settings.feed_url, *context.args]
     if {"-h", "--help"} & set(context.args):
         os.execv(command[0], command)  # noqa: S606
-    with open_store(settings, _SIGNALS) as url:
+    with open_store(settings, _SIGNALS, create=True) as url:
         _run_in_front(command, {"PEEBOT_DATABASE_URL": url})
 
 

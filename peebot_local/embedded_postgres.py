@@ -152,7 +152,13 @@ class EmbeddedPostgres:
 
     def advice(self, log_lines: Sequence[str]) -> str | None:
         """What to do about a server that keeps dying, from the last lines of its log."""
-        fatal = [line for line in log_lines if "FATAL:" in line or "PANIC:" in line]
+        fatal = [
+            line
+            for line in log_lines
+            if "PANIC:" in line or ("FATAL:" in line and "terminating connection" not in line)
+        ]
+        if any("Permission denied" in line for line in log_lines):
+            return f"its user {self.run_as() or ''} may not read {self.data}; start again to mend that"
         if any("No space left on device" in line for line in log_lines):
             return f"the disk under {self.root} is full; free some space and start again"
         if any("could not bind" in line for line in log_lines):

@@ -55,8 +55,11 @@ def require_store(settings: Settings) -> str:
 
 
 @contextmanager
-def open_store(settings: Settings, signals: StopSignals) -> Iterator[str]:
-    """The URL of the database; the embedded server is started for the block when it does not run."""
+def open_store(settings: Settings, signals: StopSignals, create: bool = False) -> Iterator[str]:
+    """The URL of the database; the embedded server is started for the block when it does not run.
+
+    Unless told to `create` one, it is an error when nothing has ever run on this home.
+    """
     running = running_store(settings)
     if settings.database_url is not None:
         yield settings.database_url.get_secret_value()
@@ -64,6 +67,10 @@ def open_store(settings: Settings, signals: StopSignals) -> Iterator[str]:
         yield running.database_url
     else:
         home = Home(settings.home)
+        if not (create or home.postgres.exists):
+            raise MendableError(
+                f"nothing has run on {settings.home} yet; start './peebot up' (or demo) first"
+            )
         supervisor = Supervisor(home, signals)
         with home.hold():
             try:

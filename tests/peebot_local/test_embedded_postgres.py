@@ -4,7 +4,10 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
+import uuid
 from collections import namedtuple
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -18,17 +21,25 @@ from peebot_local.supervisor import Supervisor
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> EmbeddedPostgres:
-    server = EmbeddedPostgres(tmp_path_factory.mktemp("cluster"))
+def clusters() -> Iterator[Path]:
+    # Not below pytest's own folder, which each new session of pytest closes to PostgreSQL's user.
+    folder = Path(tempfile.mkdtemp(prefix="peebot-clusters-"))
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def cluster(clusters: Path) -> EmbeddedPostgres:
+    server = EmbeddedPostgres(clusters / "original")
     server.initialise()
     return server
 
 
 @pytest.fixture
-def server(cluster: EmbeddedPostgres, tmp_path: Path) -> EmbeddedPostgres:
+def server(cluster: EmbeddedPostgres, clusters: Path) -> EmbeddedPostgres:
     """An initialised cluster of the test's own."""
-    shutil.copytree(cluster.root, tmp_path / "postgres")
-    copy = EmbeddedPostgres(tmp_path / "postgres")
+    copy = EmbeddedPostgres(clusters / uuid.uuid4().hex)
+    shutil.copytree(cluster.root, copy.root)
     if os.geteuid() == 0:
         subprocess.run(["chown", "-R", cluster.data.owner(), copy.data], check=True)
     return copy
