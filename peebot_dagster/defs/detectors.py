@@ -175,5 +175,5 @@ def _facts(payload: Mapping[str, Any]) -> str:
     return ", ".join(
         f"{name} {json.dumps(value)}"
         for name, value in payload.items()
-        if name != "reasons" and value is not None
+        if name != "reasons" and value is not None and value is not False
     )
