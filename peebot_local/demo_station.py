@@ -17,6 +17,7 @@ FIRST_VISIT_AFTER_S = 20
 """Seconds after the simulator's start: the UI answers by then, so that the visit is seen from its begin."""
 VISIT_EVERY_S = 360
 _LEAST_STEPS = 3
+_ON_TIME = timedelta(seconds=5)
 _TRIES = 200
 # The simulator starts some time after the choice: its visit must be good for any moment in between.
 _LATEST_START_S = 40
@@ -81,7 +82,7 @@ def _first_visit_is_good(station: DemoStation, begins_at: datetime) -> bool:
     tank.tell(due + timedelta(seconds=150))
     return any(
         event.kind == "visit"
-        and due <= event.started_at <= due + timedelta(seconds=5)
+        and abs(event.started_at - due) <= _ON_TIME
         and event.steps >= _LEAST_STEPS
         and not (event.late_step or event.masked or event.upa_processing)
         for event in tank.truth
