@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shlex
@@ -30,6 +31,7 @@ app = typer.Typer(
 _PROJECT = Path(__file__).resolve().parent.parent
 _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 _SIGNALS = StopSignals()
+_MENDABLE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 def _moment(text: str) -> datetime:
@@ -253,6 +255,14 @@ def main() -> None:
         for line in error.details:
             errors.print(f"    {line}", markup=False, highlight=False, soft_wrap=True)
         errors.print(f"peebot: {error}", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in _MENDABLE:
+            raise
+        place = f" ({error.filename})" if error.filename else ""
+        errors.print(
+            f"peebot: {error.strerror}{place}; mend that and start again", markup=False, soft_wrap=True
+        )
         sys.exit(1)
     except StopRequested:
         sys.exit(130)

@@ -17,7 +17,6 @@ from psycopg import sql as pgsql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from peebot_local.errors import MendableError
-from sql.migrate import migrate
 
 PROJECT = Path(__file__).resolve().parent.parent
 _MIGRATED_BY = "migrated-by"
@@ -32,29 +31,34 @@ def describe(database_url: str) -> str:
 @contextmanager
 def mendable(database_url: str) -> Iterator[None]:
     """Turn what PostgreSQL says in the block into one line that says what to do."""
-    place = describe(database_url)
     try:
         yield
-    except errors.DiskFull as error:
-        raise MendableError(
-            f"the disk of the database {place} is full; free some space and start again"
-        ) from error
-    except (errors.UndefinedTable, errors.UndefinedFunction) as error:
-        raise MendableError(
-            f"the database {place} has not PeeBot's newest schema; run './peebot migrate'"
-        ) from error
-    except errors.InsufficientPrivilege as error:
-        reason = _one_line(error)
-        raise MendableError(f"the user of the database {place} lacks a right ({reason}); grant it") from error
-    except psycopg.OperationalError as error:
-        raise MendableError(
-            f"cannot reach the database {place} ({_one_line(error)}); "
-            "correct PEEBOT_DATABASE_URL, or mend that server and start again"
-        ) from error
+    except Exception as error:
+        # SQLAlchemy wraps what psycopg has raised.
+        advice = _advice(getattr(error, "orig", error), describe(database_url))
+        if advice is None:
+            raise
+        raise MendableError(advice) from error
+
+
+def _advice(error: object, place: str) -> str | None:
+    match error:
+        case errors.DiskFull():
+            return f"the disk of the database {place} is full; free some space and start again"
+        case errors.UndefinedTable() | errors.UndefinedFunction():
+            return f"the database {place} has not PeeBot's newest schema; run './peebot migrate'"
+        case errors.InsufficientPrivilege():
+            return f"the user of the database {place} lacks a right ({_one_line(error)}); grant it"
+        case psycopg.OperationalError():
+            return (
+                f"cannot reach the database {place} ({_one_line(error)}); "
+                "correct PEEBOT_DATABASE_URL, or mend that server, and start again"
+            )
+    return None
 
 
 def _one_line(error: psycopg.Error) -> str:
-    return str(error).strip().splitlines()[-1].strip()
+    return str(error).strip().splitlines()[0].removeprefix("connection failed: ")
 
 
 def reachable(database_url: str) -> bool:
@@ -75,6 +79,9 @@ def create_database(server_url: str, name: str) -> None:
 
 def migrate_databases(database_url: str, dagster_home: Path) -> None:
     """Bring PeeBot's and Dagster's database to the newest schema; quick when they are."""
+    # Its import takes half a second that other commands need not wait for.
+    from sql.migrate import migrate
+
     with mendable(database_url):
         migrate(database_url)
         create_database(database_url, _dagster_database(database_url))

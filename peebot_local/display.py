@@ -19,9 +19,10 @@ _COLOURS = {"LIVE": "bold green", "LOS": "bold yellow", "DOWN": "bold red"}
 _MEANINGS = {
     "LIVE": "signal acquired",
     "LOS": "connected, signal lost",
-    "DOWN": "not connected to the feed, trying again",
+    "DOWN": "nothing comes in, trying again",
 }
 _PLAIN_EVERY_S = 30.0
+_LITTLE_SPACE_MB = 100
 
 
 class Steps:
@@ -55,6 +56,8 @@ class Picture:
     events: tuple[LastEvent, ...]
     posts: tuple[LastPost, ...]
     restarts: int
+    free_mb: int
+    """Free space on the disk of the home."""
 
 
 class StatusBlock:
@@ -93,6 +96,8 @@ class StatusBlock:
             table.add_row("event", describe_event(event))
         for post in picture.posts:
             table.add_row("post", Text(describe_post(post)))
+        if picture.free_mb < _LITTLE_SPACE_MB:
+            table.add_row("disk", Text(_space_line(picture), style="bold red"))
         if picture.restarts:
             table.add_row("restarts", f"{picture.restarts} of its processes; see the logs in {status.home}")
         return Group(table, Text("Ctrl-C stops everything.", style="dim"))
@@ -109,9 +114,17 @@ class StatusBlock:
                 f"{status.rejected:,} rejected, newest {_age(status.newest_age_s)}; "
                 f"{status.events:,} events, {status.posts:,} posts"
             )
+        if picture.free_mb < _LITTLE_SPACE_MB and (
+            is_due or before is None or before.free_mb != picture.free_mb
+        ):
+            lines.append(_space_line(picture))
         known = set() if before is None else {*_event_lines(before), *_post_lines(before)}
         lines += [line for line in (*_event_lines(picture), *_post_lines(picture)) if line not in known]
         return lines
+
+
+def _space_line(picture: Picture) -> str:
+    return f"only {picture.free_mb} MB are free under {picture.status.home}; free some space"
 
 
 def _event_lines(picture: Picture) -> list[str]:

@@ -64,14 +64,9 @@ class Home:
     @contextmanager
     def hold(self) -> Iterator[None]:
         """Be the one runner of this home; a runner that died, however it died, holds nothing."""
-        try:
+        with self._writable():
             self.logs.mkdir(parents=True, exist_ok=True)
             lock = self._lock.open("a+")
-        except OSError as error:
-            raise MendableError(
-                f"cannot write to {self.path} ({error.strerror}); "
-                "mend that, or set PEEBOT_HOME to another folder"
-            ) from error
         with lock:
             if not self._take(lock):
                 state = self.running()
@@ -79,11 +74,22 @@ class Home:
                     f"PeeBot already runs on {self.path} with pid {state.pid if state else 'unknown'}; "
                     "stop that one, or set PEEBOT_HOME to another folder"
                 )
-            self.announce(RunnerState(pid=os.getpid()))
+            with self._writable():
+                self.announce(RunnerState(pid=os.getpid()))
             try:
                 yield
             finally:
                 self._state.unlink(missing_ok=True)
+
+    @contextmanager
+    def _writable(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise MendableError(
+                f"cannot write to {self.path} ({error.strerror}); "
+                "mend that, or set PEEBOT_HOME to another folder"
+            ) from error
 
     @staticmethod
     def _take(lock: TextIO) -> bool:

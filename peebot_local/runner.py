@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -126,6 +127,7 @@ def _picture(running: Running) -> Picture | None:
                 tuple(last_events(connection, 3)),
                 tuple(last_posts(connection, 2)),
                 sum(running.supervisor.restarts.values()),
+                shutil.disk_usage(running.home.path).free // 1_000_000,
             )
     except psycopg.OperationalError:
         return None

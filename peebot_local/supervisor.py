@@ -125,7 +125,7 @@ class Supervisor:
         with self._signals.deferred():
             for name in reversed(list(self._running)):
                 self._end(self._running.pop(name))
-                self._record()
+            self._record()
 
     @property
     def _mark(self) -> tuple[str, str]:
