@@ -228,3 +228,15 @@ def test_a_signal_during_a_start_leaves_no_forgotten_child(home: Home, python_ch
 def test_a_program_that_cannot_be_started_is_one_line(supervisor: Supervisor) -> None:
     with pytest.raises(MendableError, match=r"ghost cannot be started .*No such file"):
         supervisor.start(Child("ghost", ("/nowhere/ghost",)))
+
+
+def test_a_disk_on_which_nothing_can_be_written_keeps_no_child_alive(
+    home: Home, python_child: MakeChild
+) -> None:
+    supervisor = Supervisor(home, StopSignals())
+    pids = [supervisor.start(python_child(name, SLEEP)) for name in ("one", "two")]
+    home.children.unlink()
+    home.children.mkdir()  # stands for a disk that takes nothing
+    with pytest.raises(OSError, match=r"children\.json"):
+        supervisor.stop_all()
+    assert not any(lives(pid) for pid in pids)

@@ -1,0 +1,96 @@
+"""The command line as a process, without anything running."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def peebot(tmp_path: Path) -> Run:
+    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("PEEBOT_")}
+        return subprocess.run(
+            [sys.executable, "-P", "-m", "peebot_local", *arguments],
+            text=True,
+            capture_output=True,
+            cwd=tmp_path,
+            env={**kept, "PEEBOT_HOME": str(tmp_path / "home"), **environment},
+            check=False,
+        )
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["status", "--json"], "nothing has run on .*; start './peebot up'"),
+        (["env"], "nothing runs on .*; start './peebot up'"),
+        (["replay", "missing.csv"], "nothing runs on .*; start './peebot up'"),
+        (
+            ["backfill", "--from", "2026-01-01", "--to", "2026-01-02"],
+            "no Dagster runs here; start './peebot up'",
+        ),
+        (["bench", "nothing"], "no benchmark is named 'nothing'; there is "),
+        (["detect", "nobody", "--from-csv", "x.csv"], "no detector is named 'nobody'; known: urine_tank"),
+        (["detect", "urine_tank", "--from-csv", "missing.csv"], "missing.csv"),
+        (["detect", "urine_tank"], "give --from and --to, or --from-csv FILE"),
+    ],
+)
+def test_what_the_user_can_mend_is_one_line_and_exit_code_1(
+    peebot, arguments: list[str], message: str
+) -> None:
+    result = peebot(*arguments)
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert result.stderr.count("\n") == 1
+    assert re.match(f"peebot: .*{message}", result.stderr)
+
+
+def test_detect_on_a_recording_prints_what_is_promised_and_needs_no_database(
+    peebot: Run, tmp_path: Path
+) -> None:
+    rows = ["10:00:00Z,20", "10:30:00Z,21", "10:30:06Z,22", "10:30:12Z,23", "11:00:00Z,22"]
+    recording = tmp_path / "tank.csv"
+    recording.write_text("ts_utc,value\n" + "".join(f"2026-05-01T{row}\n" for row in rows))
+    result = peebot("detect", "urine_tank", "--from-csv", "tank.csv", "--json")
+    assert result.returncode == 0, result.stderr
+    (event,) = json.loads(result.stdout)
+    assert set(event) == {
+        "event_id",
+        "detector",
+        "event_type",
+        "started_at",
+        "ended_at",
+        "state",
+        "confidence",
+        "payload",
+    }
+    assert event["event_type"] == "toilet_visit"
+    assert event["started_at"].startswith("2026-05-01T10:30:0")
+    assert not (tmp_path / "home").exists()
+
+
+def test_the_help_names_every_command(peebot: Run) -> None:
+    text = peebot("--help").stdout
+    for command in (
+        *("up", "demo", "test", "migrate", "ingest", "simulate", "replay", "detect"),
+        *("status", "bench", "env", "backfill"),
+    ):
+        assert f" {command} " in text
+
+
+def test_further_arguments_go_to_pytest_and_to_the_daemons(peebot: Run) -> None:
+    assert "pytest" in peebot("test", "--version").stdout
+    assert "--as-of" in peebot("ingest", "--help").stdout
+    assert "--first-visit-after" in peebot("simulate", "station", "--help").stdout

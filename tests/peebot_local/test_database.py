@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import errors
+from psycopg.conninfo import make_conninfo
+
+from peebot_local.database import (
+    create_database,
+    dagster_environment,
+    describe,
+    mendable,
+    migrate_databases,
+    reachable,
+)
+from peebot_local.embedded_postgres import EmbeddedPostgres, free_port
+from peebot_local.errors import MendableError
+
+
+def test_a_server_that_is_not_there_is_one_line_without_the_password(tmp_path: Path) -> None:
+    url = f"postgresql://me:hush@127.0.0.1:{free_port()}/peebot"
+    with pytest.raises(MendableError, match="cannot reach the database peebot on ") as failure:
+        migrate_databases(url, tmp_path)
+    assert "hush" not in str(failure.value)
+    assert "\n" not in str(failure.value)
+    assert "correct PEEBOT_DATABASE_URL" in str(failure.value)
+    assert not reachable(url)
+
+
+def test_a_wrong_password_and_a_missing_database_are_one_line(postgres_server: EmbeddedPostgres) -> None:
+    for change, reason in (({"password": "wrong"}, "password"), ({"dbname": "missing"}, "does not exist")):
+        url = make_conninfo(postgres_server.url("postgres"), **change)
+        with pytest.raises(MendableError, match=reason), mendable(url):
+            psycopg.connect(url)
+
+
+def test_a_database_without_the_schema_says_how_to_migrate_it(postgres_server: EmbeddedPostgres) -> None:
+    url = postgres_server.url("postgres")
+    with pytest.raises(MendableError, match=r"run '\./peebot migrate'"), mendable(url):
+        psycopg.connect(url).execute("SELECT FROM telemetry_reading")
+
+
+def test_a_full_disk_is_said_plainly(database_url: str) -> None:
+    with pytest.raises(MendableError, match="is full; free some space"), mendable(database_url):
+        raise errors.DiskFull("could not extend file")
+
+
+def test_a_fault_of_ours_stays_one(database_url: str) -> None:
+    with pytest.raises(errors.SyntaxError), mendable(database_url):
+        psycopg.connect(database_url).execute("SELEKT")
+
+
+def test_dagster_has_its_own_database_beside_ours(postgres_server: EmbeddedPostgres, tmp_path: Path) -> None:
+    environment = dagster_environment(postgres_server.url("peebot"), tmp_path)
+    assert environment["DAGSTER_PG_DB"] == "peebot_dagster"
+    assert environment["DAGSTER_PG_PORT"] == str(postgres_server.port())
+    assert environment["DAGSTER_PG_PASSWORD"] == postgres_server.password()
+
+
+def test_creating_a_database_again_changes_nothing(postgres_server: EmbeddedPostgres) -> None:
+    for _ in range(2):
+        create_database(postgres_server.url("postgres"), "made twice")
+    assert reachable(postgres_server.url("made%20twice"))
+
+
+def test_a_description_names_no_password() -> None:
+    assert describe("postgresql://me:hush@db.example:5433/peebot") == "peebot on db.example:5433"
+    assert describe("host=db.example dbname=peebot password=hush") == "peebot on db.example:5432"
