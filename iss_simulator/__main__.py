@@ -48,6 +48,7 @@ def _arguments() -> argparse.ArgumentParser:
     recording.add_argument("--item", help="the channel of a file without an item column, as in NODE3000005")
     recording.add_argument("--start", type=_utc, help="first event time (ISO 8601)")
     recording.add_argument("--stop", type=_utc, help="event time to stop before (ISO 8601)")
+    recording.add_argument("--year", type=int, help="the year of a file of hours; default: the latest possible")
     recording.add_argument(
         "--rewind", type=float, default=30.0, help="real seconds before a lost session to go back to"
     )
@@ -85,7 +86,8 @@ async def _run_station(options: argparse.Namespace) -> None:
 
 
 async def _play_recording(options: argparse.Namespace) -> None:
-    recording = Recording(options.file, datetime.now(UTC), options.item, options.start, options.stop)
+    now = datetime.now(UTC)
+    recording = Recording(options.file, now, options.item, options.start, options.stop, options.year)
     if next(recording.rows(), None) is None:
         raise RecordingError(f"{options.file}: no row in the given time")
     async with SimulatorServer(options.port) as server, asyncio.TaskGroup() as tasks:

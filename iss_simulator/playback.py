@@ -19,6 +19,8 @@ _STEP_S = 0.02
 _CUES_PER_STEP = 1_000
 _UNSENT_LIMIT = 10_000
 _YEAR_EVERY = timedelta(hours=1)
+END_AFTER = timedelta(seconds=1)
+"""Playback time from the newest row to the tick of TIME_000001 that ends a recording."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,11 @@ def tick_interval(speed: float) -> timedelta:
 
 
 def cues(recording: Recording, tick_every: timedelta) -> Iterator[Cue]:
-    """The rows in the file's order, with the ticks of the station's clock (always AOS) between them."""
+    """The rows in the file's order, with the ticks of the station's clock (always AOS) between them.
+
+    The last cue is a tick that is newer than all before it: a reader that knows it has heard everything,
+    whatever the last rows are worth.
+    """
     now: datetime | None = None
     tick_due = year_due = now
     for row in recording.rows():
@@ -53,6 +59,8 @@ def cues(recording: Recording, tick_every: timedelta) -> Iterator[Cue]:
                 year_due = tick_due + _YEAR_EVERY
             tick_due += tick_every
         yield Cue(now, row.item, feed_fields(row.timestamp, row.value))
+    if now is not None:
+        yield Cue(now + END_AFTER, CLOCK_ITEM, clock_update(now + END_AFTER).fields())
 
 
 class Playback:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-from collections.abc import Awaitable, Callable
+import re
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -71,6 +74,53 @@ def test_a_file_that_cannot_be_played_says_why(tmp_path: Path) -> None:
         next(Recording(write(tmp_path / "b.csv", "ts_utc,value", "2025-01-01T00:00:00Z,2"), NOW).rows())
 
 
+@pytest.fixture
+def far_from_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "Pacific/Auckland")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("far_from_utc")
+def test_a_time_without_an_offset_is_utc_wherever_it_is_read(tmp_path: Path) -> None:
+    path = write(tmp_path / "naive.csv", "ts_utc,value", "2025-01-01T06:00:00,7", "2025-01-01T06:00:00+02:00,8")
+    naive, offset = Recording(path, NOW, LEVEL).rows()
+    assert naive.ts == datetime(2025, 1, 1, 6, tzinfo=UTC)
+    assert offset.ts == datetime(2025, 1, 1, 4, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "reason"),
+    [
+        ("ts_utc,value", "yesterday,1", "ts_utc is 'yesterday'; expected an ISO 8601 time"),
+        ("ts_utc,value", "0001-01-01T00:00:00+14:00,1", "ts_utc is .*; expected an ISO 8601 time"),
+        ("ts_utc,value", "9999-01-01T00:00:00Z,1", "expected a year from 1998 to 2261"),
+        ("ts_utc,value", "2025-01-01T00:00:00Z", "1 columns; expected ts_utc,value"),
+        ("ts_utc,item,value", "2025-01-01T00:00:00Z,,1", "item is empty"),
+        ("timestamp_hours,item,value", "nan,A,1", "timestamp_hours is 'nan'; expected hours since"),
+        ("timestamp_hours,item,value", "1e9,A,1", "timestamp_hours is '1e9'; expected hours since"),
+        ("ts_utc,value", '2025-01-01T00:00:00Z,"1', "unexpected end of data"),
+    ],
+)
+def test_a_row_that_is_none_is_named_by_file_and_line(
+    header: str, row: str, reason: str, tmp_path: Path
+) -> None:
+    good = {"ts_utc,value": "2025-01-01T00:00:00Z,1", "ts_utc,item,value": "2025-01-01T00:00:00Z,A,1"}
+    path = write(tmp_path / "bad.csv", header, good.get(header, "24.5,A,1"), row)
+    with pytest.raises(RecordingError, match=f"^{re.escape(str(path))}:3: .*{reason}"):
+        list(Recording(path, NOW, LEVEL).rows())
+
+
+def test_a_fixed_year_holds_for_any_span_and_at_any_later_time(tmp_path: Path) -> None:
+    path = write(tmp_path / "hours.csv", "timestamp_hours,item,value", "12,A,1", "8000,A,1")
+    fixed = Recording(path, NOW).with_fixed_year()
+    assert fixed.year == 2026
+    later = replace(fixed, now=NOW.replace(year=2031), start=datetime(2025, 12, 31, tzinfo=UTC))
+    assert [row.ts for row in later.rows()] == [row.ts for row in Recording(path, NOW).rows()]
+
+
 def test_rows_are_cut_to_the_asked_time(counting: Recording) -> None:
     start, stop = datetime(2024, 12, 31, 20, tzinfo=UTC), datetime(2024, 12, 31, 20, 30, tzinfo=UTC)
     rows = list(Recording(counting.path, NOW, LEVEL, start, stop).rows())
@@ -86,8 +136,17 @@ def test_clock_ticks_lie_between_the_rows_in_order_of_time(counting: Recording) 
     story = list(cues(counting, MINUTE / 2))
     assert [cue.due for cue in story] == sorted(cue.due for cue in story)
     ticks = [cue.due for cue in story if cue.item == "TIME_000001"]
-    assert len(ticks) == 2 * 599 + 1
+    assert len(ticks) == 2 * 599 + 1 + 1
     assert {cue.fields[1] for cue in story if cue.item == "TIME_000002"} == {"2024", "2025"}
+
+
+@pytest.mark.parametrize("values", [["7"], ["7", "nan"], ["nan"]])
+def test_the_last_cue_is_a_tick_that_is_newer_than_all_rows(values: list[str], tmp_path: Path) -> None:
+    rows = (f"2025-01-01T00:00:0{n}Z,{value}" for n, value in enumerate(values))
+    *before, last = cues(Recording(write(tmp_path / "short.csv", "ts_utc,value", *rows), NOW, LEVEL), MINUTE)
+    assert last.item == "TIME_000001"
+    assert last.due > max(cue.due for cue in before)
+    assert last.fields != next(cue.fields for cue in before if cue.item == "TIME_000001")
 
 
 class Reader:
