@@ -31,6 +31,7 @@ __all__ = [
     "detect_span",
     "last_error",
     "load_window",
+    "overdue_hours",
     "record_failure",
     "stale_hours",
 ]
@@ -237,9 +238,10 @@ def _retract(connection: psycopg.Connection, detector: Detector, event_ids: set[
 
 @dataclass(frozen=True)
 class CatchUp:
-    """What catching up changed, and whether it has looked at all hours that were stale."""
+    """What catching up changed, the hours that it looked at (UTC, newest first), and whether that is all."""
 
     results: tuple[DetectionResult, ...]
+    hours: tuple[datetime, ...]
     complete: bool
 
 
@@ -250,8 +252,27 @@ def catch_up(connection: psycopg.Connection, detector: Detector, limit_hours: in
     spans = contiguous_spans(hours[:limit_hours])
     return CatchUp(
         results=tuple(detect_span(connection, detector, start, end) for start, end in spans),
+        hours=tuple(hours[:limit_hours]),
         complete=len(hours) <= limit_hours,
     )
+
+
+def overdue_hours(connection: psycopg.Connection, detector: Detector) -> list[datetime]:
+    """The stale hours (UTC, newest first) that detecting would settle, without those that wait for time."""
+    ((listening, known),) = connection.execute(
+        """
+        SELECT array(SELECT last_seen_at FROM link_interval WHERE ended_at IS NULL),
+               greatest((SELECT max(last_seen_at) FROM link_interval),
+                        (SELECT max(hour) FROM telemetry_revision))
+        """
+    ).fetchall()
+    reach = detector.look_back + detector.settle
+
+    def settles(hour: datetime) -> bool:
+        due = hour + HOUR + detector.settle
+        return due <= known and not any(hour - reach <= heard < due for heard in listening)
+
+    return [hour for hour in stale_hours(connection, detector.name) if settles(hour)]
 
 
 def last_error(connection: psycopg.Connection, detector: Detector) -> str | None:

@@ -12,9 +12,9 @@ import psycopg
 
 from peebot_dagster.defs.detectors import RAN_WITHOUT_ERROR, events_key, events_table, hour_metadata
 from peebot_dagster.defs.partitions import HOURS, hour_key
-from peebot_dagster.defs.posts import posting_is_due, posts_job
+from peebot_dagster.defs.posts import SETTINGS_ERRORS, posting_is_due, posts_job
 from peebot_dagster.defs.resources import Store
-from peebot_dagster.detection import catch_up, last_error, record_failure
+from peebot_dagster.detection import CatchUp, catch_up, last_error, record_failure
 from peebot_dagster.detectors.detector import Detector
 from peebot_dagster.store import HOUR, fingerprint
 
@@ -26,10 +26,35 @@ REPORTED_HOURS_PER_TICK = 24
 
 @dataclass
 class Tick:
-    """What one evaluation found: reports for the UI, and whether it has seen all that is new."""
+    """What one evaluation did: reports for the UI, and whether it has seen all that is new.
+
+    It looked at `hours`, up to `until` (UTC).
+    """
 
     reports: list[dg.AssetMaterialization | dg.AssetCheckEvaluation] = field(default_factory=list)
     complete: bool = True
+    hours: set[datetime] = field(default_factory=set)
+    until: datetime | None = None
+    changes: int = 0
+    failed: list[str] = field(default_factory=list)
+
+    def note(self, caught_up: CatchUp) -> None:
+        """Take up what a detector's catching up has done."""
+        for result in caught_up.results:
+            reached = min(result.watermark, caught_up.hours[0] + HOUR)
+            self.until = max(reached, self.until or reached)
+            self.changes += len(result.new) + len(result.updated) + len(result.retracted)
+        self.hours |= set(caught_up.hours)
+        self.complete = self.complete and caught_up.complete
+
+    def told(self) -> str:
+        """What was done, in a line for whoever reads the ticks."""
+        parts = [f"Failed: {', '.join(self.failed)}."] if self.failed else []
+        if self.until is not None:
+            changed = {0: "no event", 1: "1 event"}.get(self.changes, f"{self.changes} events")
+            hours = "1 hour" if len(self.hours) == 1 else f"{len(self.hours)} hours"
+            parts.append(f"Looked at {hours} up to {self.until:%H:%M:%S} UTC; {changed} changed.")
+        return " ".join(parts) or "Nothing new."
 
 
 def run_detectors(connection: psycopg.Connection, detectors: Sequence[Detector]) -> Tick:
@@ -45,11 +70,12 @@ def run_detectors(connection: psycopg.Connection, detectors: Sequence[Detector])
             raise  # the store's fault, not the detector's: the tick fails and the next one catches up
         except Exception as failure:
             error = record_failure(connection, detector, failure)
+            tick.failed.append(detector.name)
             tick.complete = False
         else:
             changed = sorted({h for result in caught_up.results for h in result.changed_hours}, reverse=True)
             materializations = _materializations(connection, detector, changed[:REPORTED_HOURS_PER_TICK])
-            tick.complete = tick.complete and caught_up.complete
+            tick.note(caught_up)
         tick.reports += materializations
         # The UI shows a check for the latest materialisation only, so it goes along with each.
         if materializations or error != error_before:
@@ -100,22 +126,23 @@ def live_detection_sensor(detectors: Sequence[Detector]) -> dg.SensorDefinition:
         ),
     )
     def live_detection(context: dg.SensorEvaluationContext, store: Store) -> dg.SensorResult:
-        tick = Tick()
+        tick, due, misconfigured = Tick(), False, ""
         with store.connect() as connection:
             # Read before the telemetry: what is stored in between is looked at in the next tick.
             seen = fingerprint(connection)
             connection.commit()
             if seen != context.cursor:
                 tick = run_detectors(connection, detectors)
-            due = posting_is_due(context.instance, connection, datetime.now(UTC))
+            try:
+                due = posting_is_due(context.instance, connection, datetime.now(UTC))
+            except SETTINGS_ERRORS as error:
+                misconfigured = f" Nothing is posted: {error}."
         cursor = seen if tick.complete else None
         if due:
             return dg.SensorResult(asset_events=tick.reports, run_requests=[dg.RunRequest()], cursor=cursor)
         return dg.SensorResult(
             asset_events=tick.reports,
-            skip_reason=f"{len(tick.reports)} reports on assets; no post is due."
-            if tick.reports
-            else "Nothing new.",
+            skip_reason=tick.told() + misconfigured,
             cursor=cursor,
         )
 

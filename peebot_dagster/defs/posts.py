@@ -16,12 +16,19 @@ from peebot_dagster.detectors.detector import Detector
 from peebot_dagster.posts import ledger
 from peebot_dagster.posts.ledger import PostDecision
 from peebot_dagster.posts.outbox import publish_new_events
-from peebot_dagster.posts.policy import PostPolicy, decide
-from peebot_dagster.posts.publishers import publisher_from_environment
+from peebot_dagster.posts.policy import PolicyError, PostPolicy, decide
+from peebot_dagster.posts.publishers import (
+    PlatformError,
+    platform_from_environment,
+    publisher_from_environment,
+)
 
 POSTS = dg.AssetKey("posts")
 
 SHOWN_DECISIONS = 50
+
+SETTINGS_ERRORS = (PlatformError, PolicyError)
+"""What is wrong with the environment; the message is all that one needs to know."""
 
 REST_AFTER_FAILURE = timedelta(minutes=1)
 """A run that failed (of the store or the process: a refusal is a decision) is not repeated at once."""
@@ -39,8 +46,11 @@ def posts_asset(detectors: Sequence[Detector]) -> dg.AssetsDefinition:
     )
     def tweet(context: dg.OpExecutionContext, store: Store) -> Iterator[dg.Output[None]]:
         """Publish what is new in the outbox. Safe to run by hand at any time: the ledger decides, once."""
-        publisher = publisher_from_environment(os.environ)
-        policy = PostPolicy.from_environment(os.environ)
+        try:
+            publisher = publisher_from_environment(os.environ)
+            policy = PostPolicy.from_environment(os.environ)
+        except SETTINGS_ERRORS as error:
+            raise dg.Failure(f"Nothing is posted: {error}.", allow_retries=False) from error
         with store.connect() as connection:
             decisions = publish_new_events(connection, publisher, policy, datetime.now(UTC))
         for decision in decisions[:SHOWN_DECISIONS]:
@@ -137,9 +147,12 @@ posts_job = dg.define_asset_job(
 
 
 def posting_is_due(instance: dg.DagsterInstance, connection: psycopg.Connection, now: datetime) -> bool:
-    """Whether to start a posting run at `now` (UTC): one at a time, and at once only if it will post."""
+    """Whether to start a posting run at `now` (UTC): one at a time, and at once only if it will post.
+
+    One of SETTINGS_ERRORS when the environment does not tell where to and when.
+    """
     policy = PostPolicy.from_environment(os.environ)
-    platform = publisher_from_environment(os.environ).platform
+    platform = platform_from_environment(os.environ)
     candidates = ledger.undecided(connection, platform)
     if not candidates:
         return False

@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, SecretStr
 
@@ -35,6 +35,10 @@ class PublishUncertain(Exception):  # noqa: N818 - an outcome of the platform, n
     def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(f"{reason}: {detail}" if detail else reason)
         self.reason = reason
+
+
+class PlatformError(ValueError):
+    """The environment does not say clearly where posts go; the message names the variable to change."""
 
 
 class Publisher(Protocol):
@@ -80,17 +84,27 @@ X_VARIABLES = {
 """Which environment variable holds which credential for X."""
 
 
-def platform_from_environment(environment: Mapping[str, str] = os.environ) -> str:
-    """The platform of publisher_from_environment, known without loading its library."""
-    wanted = environment.get("PEEBOT_POSTS", "").strip() != "dry_run" and not _missing(environment)
-    return "x" if wanted else "dry_run"
+def platform_from_environment(environment: Mapping[str, str] = os.environ) -> Literal["x", "dry_run"]:
+    """The platform of publisher_from_environment, known without loading its library.
+
+    PEEBOT_POSTS is `x`, `dry_run`, or not set: then x once all four credentials are set, until then a dry
+    run. PlatformError for anything else: who writes `off` does not want to tweet.
+    """
+    wanted, missing = environment.get("PEEBOT_POSTS", "").strip(), _missing(environment)
+    if wanted == "dry_run":
+        return "dry_run"
+    if wanted not in ("", "x"):
+        raise PlatformError(f"PEEBOT_POSTS is {wanted!r}; it may be x or dry_run, or not set")
+    if wanted and missing:
+        raise PlatformError(f"PEEBOT_POSTS is x, but {', '.join(missing)} not set")
+    return "dry_run" if missing else "x"
 
 
 def publisher_from_environment(environment: Mapping[str, str] = os.environ) -> Publisher:
-    """X when all four credentials are set and PEEBOT_POSTS is not dry_run, else the dry run."""
+    """The publisher of platform_from_environment, which says when there is none."""
     if platform_from_environment(environment) == "dry_run":
         missing = _missing(environment)
-        if 0 < len(missing) < len(X_VARIABLES):
+        if not environment.get("PEEBOT_POSTS", "").strip() and 0 < len(missing) < len(X_VARIABLES):
             log.warning("Posts are a dry run: %s not set", ", ".join(missing))
         return DryRun()
     # Imported here: most processes only want to know the policy, and tweepy is slow to load.

@@ -14,6 +14,7 @@ from peebot_dagster.detection import (
     detect_span,
     last_error,
     load_window,
+    overdue_hours,
     record_failure,
     stale_hours,
 )
@@ -142,6 +143,25 @@ def test_an_hour_is_stale_until_the_watermark_has_passed_its_settle_time(
     store_readings([(day + HOUR + 3 * MINUTE, 13)])
     catch_up(connection, jump, 72)
     assert stale_hours(connection, jump.name) == [day + HOUR]
+
+
+def test_an_hour_is_overdue_when_a_detection_would_settle_it(
+    connection: psycopg.Connection, store_readings: StoreReadings, jump: Detector, day: datetime
+) -> None:
+    store_readings([(day + i * HOUR, 5) for i in range(6)])
+    assert overdue_hours(connection, jump) == [day + i * HOUR for i in (3, 2, 1, 0)]
+
+    # A replay is at 01:30: what is stored after it is not yet known to be all.
+    connection.execute(
+        "INSERT INTO link_interval (source, state, started_at, last_seen_at)"
+        " VALUES ('replay', 'LIVE', %s, %s)",
+        (day, day + 90 * MINUTE),
+    )
+    assert overdue_hours(connection, jump) == [day + i * HOUR for i in (3, 2, 0)]
+
+    for hour in overdue_hours(connection, jump):
+        detect_span(connection, jump, hour, hour + HOUR)
+    assert overdue_hours(connection, jump) == []
 
 
 def test_catching_up_takes_the_newest_hours_first_and_no_more_than_asked(

@@ -41,6 +41,11 @@ def materializations(result: dg.SensorResult) -> list[dg.AssetMaterialization]:
     return [event for event in result.asset_events if isinstance(event, dg.AssetMaterialization)]
 
 
+def skip_reason(result: dg.SensorResult) -> str:
+    assert isinstance(result.skip_reason, dg.SkipReason)
+    return str(result.skip_reason.skip_message)
+
+
 def checks(result: dg.SensorResult) -> dict[dg.AssetKey, dg.AssetCheckEvaluation]:
     return {e.asset_key: e for e in result.asset_events if isinstance(e, dg.AssetCheckEvaluation)}
 
@@ -68,9 +73,41 @@ def test_a_tick_without_news_does_nothing_and_says_so(
 
     second = tick(jump, cursor=first.cursor)
 
-    assert second.skip_reason
+    assert skip_reason(first) == "Looked at 1 hour up to 00:30:00 UTC; 1 event changed."
+    assert skip_reason(second) == "Nothing new."
     assert not second.asset_events
     assert connection.execute("SELECT last_run_at FROM processor_state").fetchone() == (ran_at,)
+
+
+def test_a_tick_that_looked_at_new_telemetry_in_vain_says_so(
+    store_readings: StoreReadings, tick: Tick, jump: Detector, day: datetime
+) -> None:
+    store_readings([(day, 5), (day + 61 * MINUTE, 5)])
+
+    assert skip_reason(tick(jump)) == "Looked at 2 hours up to 01:01:00 UTC; no event changed."
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("PEEBOT_POSTS", "off"), ("PEEBOT_POST_COOLDOWN_MINUTES", "soon")]
+)
+def test_a_setting_of_the_posts_that_is_not_understood_stops_no_detection_and_is_told_in_each_tick(
+    store_readings: StoreReadings,
+    tick: Tick,
+    jump: Detector,
+    day: datetime,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    value: str,
+) -> None:
+    monkeypatch.setenv(name, value)
+    store_readings([(day, 5), (day + 30 * MINUTE, 8)])
+
+    result = tick(jump)
+
+    assert len(materializations(result)) == 1
+    assert not result.run_requests
+    assert f"Nothing is posted: {name}" in skip_reason(result)
+    assert name in skip_reason(tick(jump, cursor=result.cursor))
 
 
 def test_a_lost_cursor_costs_a_rerun_and_reports_nothing_twice(
@@ -99,6 +136,7 @@ def test_a_broken_detector_stops_no_other_and_is_reported_once_until_it_recovers
     assert checks(result)[dg.AssetKey("jump_events")].passed
     assert not check.passed
     assert check.description == "ZeroDivisionError: by design"
+    assert skip_reason(result).startswith("Failed: broken. Looked at 1 hour")
     assert result.cursor is None, "the next tick must try again"
     assert stale_hours(connection, broken.name) == [day]
 

@@ -66,3 +66,24 @@ def test_the_password_of_the_database_is_in_nothing_that_a_run_wrote(
     )
     assert "STEP_SUCCESS" in written
     assert password not in written
+
+
+def test_a_posting_run_with_a_setting_that_is_not_understood_fails_in_a_sentence(
+    database_url: str, instance: dg.DagsterInstance, jump: Detector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PEEBOT_POSTS", "dry-run")
+
+    result = dg.materialize(
+        [posts_asset([jump])],
+        instance=instance,
+        resources={"store": Store(database_url=database_url)},
+        raise_on_error=False,
+    )
+
+    (failure,) = result.get_step_failure_events()
+    data = failure.step_failure_data.user_failure_data
+    assert data is not None
+    assert (
+        data.description
+        == "Nothing is posted: PEEBOT_POSTS is 'dry-run'; it may be x or dry_run, or not set."
+    )

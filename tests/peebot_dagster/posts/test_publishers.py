@@ -8,6 +8,7 @@ import pytest
 from peebot_dagster.posts.publishers import (
     X_VARIABLES,
     DryRun,
+    PlatformError,
     PublishResult,
     XCredentials,
     platform_from_environment,
@@ -49,6 +50,25 @@ def test_without_any_credential_a_dry_run_is_nothing_to_warn_about(caplog: pytes
 def test_a_dry_run_can_be_demanded_in_spite_of_credentials(credentials: dict[str, str]) -> None:
     environment = {X_VARIABLES[field]: value for field, value in credentials.items()}
     assert publisher_from_environment({**environment, "PEEBOT_POSTS": "dry_run"}) == DryRun()
+
+
+@pytest.mark.parametrize("wanted", ["dry-run", "off", "false", "DRY_RUN", "X", "twitter"])
+def test_what_is_neither_x_nor_dry_run_posts_nothing_and_is_named(
+    wanted: str, credentials: dict[str, str]
+) -> None:
+    environment = {X_VARIABLES[field]: value for field, value in credentials.items()}
+    for ask in (publisher_from_environment, platform_from_environment):
+        with pytest.raises(PlatformError, match=f"PEEBOT_POSTS is '{wanted}'; it may be x or dry_run"):
+            ask({**environment, "PEEBOT_POSTS": wanted})
+
+
+def test_who_demands_x_is_told_which_credential_is_missing(credentials: dict[str, str]) -> None:
+    environment = {X_VARIABLES[field]: value for field, value in credentials.items()}
+    environment["PEEBOT_POSTS"] = "x"
+    assert publisher_from_environment(environment).platform == "x"
+    del environment["PEEBOT_X_ACCESS_TOKEN"]
+    with pytest.raises(PlatformError, match="PEEBOT_X_ACCESS_TOKEN not set"):
+        publisher_from_environment(environment)
 
 
 def test_credentials_never_show_in_a_repr(credentials: dict[str, str]) -> None:
