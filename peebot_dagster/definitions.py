@@ -25,7 +25,7 @@ def build_definitions(detectors: Sequence[Detector]) -> dg.Definitions:
         assets=[telemetry_reading, telemetry_minute, *detector_assets, posts_asset(detectors)],
         asset_checks=[feed_checks],
         jobs=[hourly_job(detector_assets), posts_job, run_retention],
-        schedules=[hourly_schedule, run_retention_schedule],
+        schedules=[hourly_schedule(detectors), run_retention_schedule],
         sensors=[live_detection_sensor(detectors), feed_state_sensor],
         resources={"store": Store(database_url=dg.EnvVar("PEEBOT_DATABASE_URL"))},
         executor=dg.in_process_executor,

@@ -1,15 +1,18 @@
 """The hourly assets in step with the telemetry: one job, and a schedule that runs it over the stale hours."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from peebot_dagster.defs.detectors import events_key
 from peebot_dagster.defs.labels import QUIET
-from peebot_dagster.defs.partitions import HOURS, hour_key
+from peebot_dagster.defs.partitions import HOURS, hour_key, steps
 from peebot_dagster.defs.resources import Store
 from peebot_dagster.defs.telemetry import telemetry_minute
+from peebot_dagster.detection import overdue_hours
+from peebot_dagster.detectors.detector import Detector
 from peebot_dagster.minutes import PROCESSOR
 from peebot_dagster.store import HOUR, contiguous_spans, hour_of, stale_hours
 
@@ -27,8 +30,9 @@ JOINED_OVER = timedelta(hours=12)
 
 RUNS_PER_TICK = 2
 
-RUNNING_HOUR_EVERY_MINUTES = 5
-"""A run a minute would leave 60 MB a day in Dagster's database."""
+UNHURRIED_EVERY_MINUTES = 5
+"""For the running hour, and for what live detection will do by itself or fails at: a run a minute would leave
+60 MB a day in Dagster's database."""
 
 UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
@@ -68,37 +72,80 @@ def runs_for(hours: Sequence[datetime]) -> list[tuple[datetime, datetime]]:
     return runs[:RUNS_PER_TICK]
 
 
-@dg.schedule(
-    name="hourly_assets",
-    job_name=JOB_NAME,
-    cron_schedule="* * * * *",
-    execution_timezone="UTC",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-    description=(
-        "Recomputes the hours in which telemetry has changed since the last time: "
-        "the running hour every five minutes, finished ones (late data, replays) within a minute."
-    ),
-)
-def hourly_schedule(
-    context: dg.ScheduleEvaluationContext, store: Store
-) -> list[dg.RunRequest] | dg.SkipReason:
-    if context.instance.get_runs_count(dg.RunsFilter(job_name=JOB_NAME, statuses=UNFINISHED)):
-        return dg.SkipReason("The previous catch-up has not finished.")
-    with store.connect() as connection:
-        stale = stale_hours(connection, PROCESSOR)
-    known = [hour for hour in stale if HOURS.has_partition_key(hour_key(hour))]
-    if not known:
-        return dg.SkipReason("No hour has changed since it was computed.")
-    now = context.scheduled_execution_time
-    if known == [hour_of(now)] and now.minute % RUNNING_HOUR_EVERY_MINUTES:
-        return dg.SkipReason("Only the running hour has changed; it is recomputed every five minutes.")
+def requests_for(
+    minutes: Sequence[datetime], overdue: Mapping[dg.AssetKey, Sequence[datetime]]
+) -> list[dg.RunRequest]:
+    """Runs over the hours (UTC) that telemetry_minute needs, and over those that only detectors need."""
+    runs = runs_for(minutes)
+    covered = {hour for start, end in runs for hour, _ in steps(start, end, HOUR)}
+    behind = {events: hours for events, hours in overdue.items() if not covered.issuperset(hours)}
+    left = {hour for hours in behind.values() for hour in hours} - covered
     return [
-        dg.RunRequest(
-            run_key=hour_key(start),
-            tags={
-                "dagster/asset_partition_range_start": hour_key(start),
-                "dagster/asset_partition_range_end": hour_key(end - HOUR),
-            },
-        )
-        for start, end in runs_for(known)
+        *(_request(start, end) for start, end in runs),
+        *(_request(start, end, list(behind)) for start, end in runs_for(list(left))),
     ]
+
+
+def _request(
+    start: datetime, end: datetime, events_only: Sequence[dg.AssetKey] | None = None
+) -> dg.RunRequest:
+    return dg.RunRequest(
+        run_key=f"{hour_key(start)} {'events' if events_only else 'all'}",
+        asset_selection=events_only,
+        tags={
+            "dagster/asset_partition_range_start": hour_key(start),
+            "dagster/asset_partition_range_end": hour_key(end - HOUR),
+        },
+    )
+
+
+def hourly_schedule(detectors: Sequence[Detector]) -> dg.ScheduleDefinition:
+    """The schedule `hourly_assets` over telemetry_minute and the events of these detectors."""
+
+    @dg.schedule(
+        name="hourly_assets",
+        job_name=JOB_NAME,
+        cron_schedule="* * * * *",
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description=(
+            "Recomputes the hours whose telemetry has changed since it was taken into account. "
+            "telemetry_minute: finished hours (late data, replays) within a minute, the running one every "
+            "five. Detectors: what live detection has missed or failed at, every five minutes."
+        ),
+    )
+    def hourly_assets(
+        context: dg.ScheduleEvaluationContext, store: Store
+    ) -> list[dg.RunRequest] | dg.SkipReason:
+        if context.instance.get_runs_count(dg.RunsFilter(job_name=JOB_NAME, statuses=UNFINISHED)):
+            return dg.SkipReason("The previous catch-up has not finished.")
+        now = context.scheduled_execution_time
+        unhurried = now.minute % UNHURRIED_EVERY_MINUTES == 0
+        backfilling = _backfill_in_progress(context.instance)
+        with store.connect() as connection:
+            minutes = _partitions(stale_hours(connection, PROCESSOR))
+            overdue = (
+                {events_key(d): _partitions(overdue_hours(connection, d)) for d in detectors}
+                if unhurried and not backfilling
+                else {}
+            )
+        if backfilling:
+            # Both would compute the same hours, one after the other: what it leaves is for afterwards.
+            minutes = [hour for hour in minutes if hour == hour_of(now)]
+        if minutes == [hour_of(now)] and not unhurried:
+            return dg.SkipReason("At most the running hour has to be recomputed; it is every five minutes.")
+        return requests_for(minutes, overdue) or dg.SkipReason(
+            "A backfill is in progress; what it leaves is computed after it."
+            if backfilling
+            else "No hour has changed since it was computed."
+        )
+
+    return hourly_assets
+
+
+def _backfill_in_progress(instance: dg.DagsterInstance) -> bool:
+    return any(backfill.status.value == "REQUESTED" for backfill in instance.get_backfills(limit=10))
+
+
+def _partitions(hours: Sequence[datetime]) -> list[datetime]:
+    return [hour for hour in hours if HOURS.has_partition_key(hour_key(hour))]

@@ -8,9 +8,10 @@ from typing import Any
 import dagster as dg
 import psycopg
 import pytest
+from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 
 from peebot_dagster.definitions import build_definitions
-from peebot_dagster.defs.hourly import JOB_NAME, hourly_schedule, runs_for
+from peebot_dagster.defs.hourly import JOB_NAME, hourly_schedule, requests_for, runs_for
 from peebot_dagster.defs.resources import Store
 from peebot_dagster.detectors.detector import Detector
 from peebot_dagster.minutes import PROCESSOR, refresh_minutes
@@ -32,14 +33,18 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 
 @pytest.fixture
-def evaluate(database_url: str, instance: dg.DagsterInstance) -> Evaluate:
+def evaluate(database_url: str, instance: dg.DagsterInstance, jump: Detector) -> Evaluate:
+    definitions = build_definitions([jump])
+    schedule = hourly_schedule([jump])
+
     def tick(now: datetime) -> list[dg.RunRequest] | dg.SkipReason:
         context = dg.build_schedule_context(
             instance=instance,
             scheduled_execution_time=now,
+            repository_def=definitions.get_repository_def(),
             resources={"store": Store(database_url=database_url)},
         )
-        return hourly_schedule(context)  # type: ignore[return-value]
+        return schedule(context)  # type: ignore[return-value]
 
     return tick
 
@@ -89,6 +94,70 @@ def test_nothing_is_asked_for_when_nothing_has_changed(
     connection.commit()
 
     assert isinstance(evaluate(day + 5 * HOUR), dg.SkipReason)
+
+
+def test_hours_that_only_a_detector_has_missed_are_detected_without_computing_the_minutes_again(
+    connection: psycopg.Connection,
+    database_url: str,
+    store_readings: StoreReadings,
+    evaluate: Evaluate,
+    instance: dg.DagsterInstance,
+    jump: Detector,
+    day: datetime,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PEEBOT_DATABASE_URL", database_url)
+    # The sensor is off: nobody but the schedule looks for the jump.
+    store_readings([(day, 5), (day + 30 * MINUTE, 8), (day + 2 * HOUR, 8)])
+    refresh_minutes(connection, day, day + 3 * HOUR)
+    connection.commit()
+
+    assert isinstance(evaluate(day + 5 * HOUR + MINUTE), dg.SkipReason), (
+        "it is the sensor's, for some minutes"
+    )
+    requests = evaluate(day + 5 * HOUR)
+    assert isinstance(requests, list)
+    (request,) = requests
+    assert request.asset_selection == [dg.AssetKey("jump_events")]
+    result = (
+        build_definitions([jump])
+        .resolve_job_def(JOB_NAME)
+        .execute_in_process(instance=instance, tags=request.tags, asset_selection=request.asset_selection)
+    )
+
+    assert result.success
+    assert connection.execute("SELECT count(*) FROM detected_event").fetchone() == (1,)
+    connection.rollback()
+    assert isinstance(evaluate(day + 5 * HOUR), dg.SkipReason), "the last hours only wait for time to pass"
+    assert stale_hours(connection, jump.name) == [day + 2 * HOUR]
+
+
+def test_a_run_for_the_minutes_serves_the_detectors_too(day: datetime) -> None:
+    events = dg.AssetKey("jump_events")
+
+    assert len(requests_for([day, day + HOUR], {events: [day]})) == 1
+    assert len(requests_for([day], {events: [day + 20 * HOUR, day]})) == 2
+
+
+def test_a_backfill_is_not_competed_with(
+    store_readings: StoreReadings, evaluate: Evaluate, instance: dg.DagsterInstance, day: datetime
+) -> None:
+    store_readings([(day, 5), (day + 5 * HOUR, 6)])
+    instance.add_backfill(a_backfill(BulkActionStatus.REQUESTED))
+
+    assert isinstance(evaluate(day + 9 * HOUR), dg.SkipReason)
+    running_hour = evaluate(day + 5 * HOUR + 5 * MINUTE)
+    assert isinstance(running_hour, list)
+    assert running_hour[0].tags["dagster/asset_partition_range_start"] == "2025-03-01-05:00"
+
+    instance.update_backfill(a_backfill(BulkActionStatus.COMPLETED_SUCCESS))
+    assert isinstance(evaluate(day + 9 * HOUR), list)
+
+
+def a_backfill(status: BulkActionStatus) -> PartitionBackfill:
+    return PartitionBackfill(
+        backfill_id="abcdefgh", status=status, from_failure=False, tags={}, backfill_timestamp=0.0
+    )
 
 
 def test_a_catch_up_that_has_not_finished_is_not_started_again(
