@@ -48,7 +48,7 @@ def _arguments() -> argparse.ArgumentParser:
     recording.add_argument("--item", help="the channel of a file without an item column, as in NODE3000005")
     recording.add_argument("--start", type=_utc, help="first event time (ISO 8601)")
     recording.add_argument("--stop", type=_utc, help="event time to stop before (ISO 8601)")
-    recording.add_argument("--year", type=int, help="the year of a file of hours; default: the latest possible")
+    recording.add_argument("--year", type=int, help="year of a file of hours; default: the latest possible")
     recording.add_argument(
         "--rewind", type=float, default=30.0, help="real seconds before a lost session to go back to"
     )

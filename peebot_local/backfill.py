@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from peebot_local.dagster_api import BackfillState, DagsterApi
 from peebot_local.errors import MendableError
+from peebot_local.partitions import VARIABLE
 
 _POLL_S = 1.0
 
@@ -21,10 +22,17 @@ def backfilled_assets() -> list[str]:
     return ["telemetry_minute", *(f"{name}_events" for name in DETECTORS)]
 
 
-def run_backfill(ui_url: str, start: datetime, end: datetime, console: Console) -> None:
+def run_backfill(
+    ui_url: str, start: datetime, end: datetime, first_partition: datetime, console: Console
+) -> None:
     """Launch it on the webserver at `ui_url`, and wait until it has ended. Times are UTC."""
     if end <= start:
         raise MendableError("--to must be later than --from")
+    if start < first_partition:
+        raise MendableError(
+            f"--from {start:%F %R} is before Dagster's first hour, {first_partition:%F %R} UTC; begin there, "
+            f"or start './peebot up' with an earlier {VARIABLE}"
+        )
     api = DagsterApi(ui_url)
     span = f"{start:%F %R} to {end:%F %R} UTC"
     backfill_id = api.launch_backfill(backfilled_assets(), start, end, f"peebot backfill {span}")

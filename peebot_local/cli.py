@@ -129,13 +129,18 @@ def replay(
 ) -> None:
     """Play a recording into a running `up`: through server, client, daemon and database."""
     from iss_simulator.recording import Recording
-    from peebot_local.open_store import require_store
+    from peebot_local.open_store import require_store, running_store
+    from peebot_local.partitions import first_partition
     from peebot_local.replay import default_item, replay
 
+    if start is not None and stop is not None and stop <= start:
+        raise MendableError("--to must be later than --from")
     settings = _settings()
     url = require_store(settings)
     recording = Recording(file.absolute(), datetime.now(UTC), item or default_item(), start, stop)
-    replay(Home(settings.home / "replay"), _SIGNALS, url, recording, speed, _console())
+    running = running_store(settings)
+    first_hour = first_partition({**os.environ, **(running.state.environment if running else {})})
+    replay(Home(settings.home / "replay"), _SIGNALS, url, recording, speed, first_hour, _console())
 
 
 @app.command()
@@ -199,11 +204,13 @@ def backfill(start: Annotated[datetime, _From], end: Annotated[datetime, _To]) -
     """Recompute telemetry_minute and all events of a span by a Dagster backfill of the running `up`."""
     from peebot_local.backfill import run_backfill
     from peebot_local.open_store import running_store
+    from peebot_local.partitions import first_partition
 
     running = running_store(_settings())
     if running is None or running.state.ui_url is None:
         raise MendableError("no Dagster runs here; start './peebot up' (or demo) and wait for its UI")
-    run_backfill(running.state.ui_url, start, end, _console())
+    first_hour = first_partition({**os.environ, **running.state.environment})
+    run_backfill(running.state.ui_url, start, end, first_hour, _console())
 
 
 @app.command(context_settings=_PASS_ON)

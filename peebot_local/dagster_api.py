@@ -105,6 +105,11 @@ class DagsterApi:
         try:
             with urllib.request.urlopen(request, timeout=60.0) as response:  # noqa: S310
                 answer = json.load(response)
+        except urllib.error.HTTPError as error:
+            raise MendableError(
+                f"Dagster's webserver at {self.ui_url} refuses the request "
+                f"(HTTP {error.code}: {_reason(error)})"
+            ) from error
         except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
             raise MendableError(
                 f"Dagster's webserver at {self.ui_url} does not answer ({error}); is './peebot up' running?"
@@ -113,6 +118,22 @@ class DagsterApi:
             raise MendableError(f"Dagster refuses the request: {answer['errors'][0]['message']}")
         data: dict[str, Any] = answer["data"]
         return data
+
+
+def _reason(error: urllib.error.HTTPError) -> str:
+    """The first line of what the webserver says, which is GraphQL's JSON or plain text."""
+    body = error.read().decode(errors="replace").strip()
+    match _parsed(body):
+        case {"errors": [{"message": str(message)}, *_]}:
+            body = message
+    return (body.splitlines() or [str(error.reason)])[0]
+
+
+def _parsed(text: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
 
 
 def _hour_key(moment: datetime) -> str:

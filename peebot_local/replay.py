@@ -11,7 +11,10 @@ import psycopg
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from iss_simulator.recording import Recording, RecordingError
+from ingest_daemon.reading import RawUpdate, Rejection, parse
+from iss_simulator.feed import feed_fields
+from iss_simulator.playback import END_AFTER
+from iss_simulator.recording import RecordedUpdate, Recording, RecordingError
 from peebot_local.database import mendable
 from peebot_local.embedded_postgres import free_port
 from peebot_local.errors import MendableError
@@ -31,11 +34,7 @@ SELECT count(*) FROM telemetry_reading
 WHERE channel_id IN (SELECT channel_id FROM telemetry_channel WHERE item_id = ANY(%(items)s))
   AND ts >= %(first)s AND ts <= %(last)s
 """
-_IS_STORED = """
-SELECT EXISTS (SELECT FROM telemetry_reading
-               WHERE channel_id = (SELECT channel_id FROM telemetry_channel WHERE item_id = %s)
-                 AND ts BETWEEN %s AND %s)
-"""
+_CATALOGUE = "SELECT item_id FROM telemetry_channel WHERE catalogued"
 _REACHED = "SELECT last_seen_at FROM link_interval WHERE source = %s AND ended_at IS NULL"
 # A replay ends where it ends: the next one may lie before it, and must not count as its continuation.
 _END_LINK = "UPDATE link_interval SET ended_at = last_seen_at WHERE source = %s AND ended_at IS NULL"
@@ -58,34 +57,62 @@ def default_item() -> str:
 class Contents:
     """What a recording holds. Times are UTC."""
 
-    rows: int
-    items: tuple[str, ...]
+    items: Counter[str]
+    """The number of rows of each channel."""
     first: datetime
     last: datetime
-    last_row_item: str
-    last_row_ts: datetime
+    rejected: int
+    """Rows that the daemon will reject."""
+    first_rejected: str | None
+    """Where in the file the first of these is, and why it is no reading."""
+
+    @property
+    def rows(self) -> int:
+        return self.items.total()
+
+    @property
+    def end(self) -> datetime:
+        """The event time of the tick that follows the last row."""
+        return self.last + END_AFTER
 
 
 def survey(recording: Recording) -> Contents:
-    """Read the whole file once."""
+    """Read the whole file once; an error for what is no recording, or holds nothing that can be stored."""
     items: Counter[str] = Counter()
-    first = last = None
-    row = None
+    first, last = datetime.max.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC)
+    rejected, first_rejected = 0, None
     try:
         for row in recording.rows():
             items[row.item] += 1
-            first = row.ts if first is None else min(first, row.ts)
-            last = row.ts if last is None else max(last, row.ts)
-    except (RecordingError, OSError, EOFError, UnicodeDecodeError, ValueError) as error:
-        raise MendableError(f"{recording.path} cannot be replayed: {error}") from error
-    if row is None or first is None or last is None:
-        raise MendableError(f"{recording.path} holds no reading")
+            first, last = min(first, row.ts), max(last, row.ts)
+            reason = _rejection(row)
+            if reason is not None:
+                rejected += 1
+                first_rejected = first_rejected or f"{recording.path}:{row.line}: {row.value!r:.80}, {reason}"
+    except RecordingError as error:
+        raise MendableError(str(error)) from error
+    if not items:
+        in_span = " between --from and --to" if recording.start or recording.stop else ""
+        raise MendableError(f"{recording.path} holds no reading{in_span}")
+    if rejected == items.total():
+        raise MendableError(f"{recording.path} holds no reading that can be stored; {first_rejected}")
     if last - first > _LONGEST:
         raise MendableError(
             f"{recording.path} spans {(last - first).days} days; the feed's time has no year in it, "
             f"so replay at most {_LONGEST.days} days at once"
         )
-    return Contents(items.total(), tuple(sorted(items)), first, last, row.item, row.ts)
+    return Contents(items, first, last, rejected, first_rejected)
+
+
+def _rejection(row: RecordedUpdate) -> str | None:
+    """Why the daemon will reject a row; None for a reading."""
+    timestamp, value, status_class, indicator, color, calibrated = feed_fields(row.timestamp, row.value)
+    parsed = parse(
+        RawUpdate(
+            row.item, timestamp, value, status_class, indicator, color, calibrated, False, received_at=row.ts
+        )
+    )
+    return parsed.reason if isinstance(parsed, Rejection) else None
 
 
 def replay(
@@ -94,12 +121,21 @@ def replay(
     database_url: str,
     recording: Recording,
     speed: float,
+    first_partition: datetime,
     console: Console,
 ) -> None:
-    """Replay into the database; ends when the last reading is stored. Real time is span / `speed`."""
+    """Replay into the database; ends when all that can be stored is. Real time is span / `speed`.
+
+    `first_partition` (UTC) is where Dagster's hours begin.
+    """
+    try:
+        recording = recording.with_fixed_year()
+    except RecordingError as error:
+        raise MendableError(str(error)) from error
     contents = survey(recording)
     supervisor = Supervisor(home, signals)
     with home.hold(), mendable(database_url):
+        _tell_what_is_left_out(database_url, contents, first_partition, console)
         before = _count(database_url, contents)
         _end_link(database_url)
         started = time.monotonic()
@@ -114,18 +150,51 @@ def replay(
         _summarise(database_url, contents, before, after, time.monotonic() - started, console)
 
 
+def _tell_what_is_left_out(
+    database_url: str, contents: Contents, first_partition: datetime, console: Console
+) -> None:
+    with psycopg.connect(database_url) as connection:
+        catalogue = {item for (item,) in connection.execute(_CATALOGUE)}
+    unknown = sorted(contents.items.keys() - catalogue)
+    if len(unknown) == len(contents.items):
+        raise MendableError(f"none of its channels is in the catalogue ({', '.join(unknown):.80})")
+    if unknown:
+        _say(
+            console,
+            f"{sum(contents.items[item] for item in unknown):,} rows are not stored: their channels are not "
+            f"in the catalogue ({', '.join(unknown):.80}).",
+        )
+    if contents.first < first_partition:
+        _say(
+            console,
+            f"The recording begins at {contents.first:%F %R} UTC, before Dagster's first hour, "
+            f"{first_partition:%F %R}: what lies before that gets no minutes; "
+            "start './peebot up' with an earlier PEEBOT_PARTITIONS_START for them.",
+        )
+
+
 def _start(
     supervisor: Supervisor, database_url: str, recording: Recording, speed: float, contents: Contents
 ) -> None:
     port = free_port()
+    supervisor.start(simulator(playing(recording, port, speed)))
+    supervisor.wait_for(listens(port), "simulator", _READY_TIMEOUT_S)
+    clock = ("--clock", "feed", "--as-of", contents.end.isoformat())
+    supervisor.start(ingest(database_url, f"http://127.0.0.1:{port}", SOURCE, clock))
+
+
+def playing(recording: Recording, port: int, speed: float) -> list[str]:
+    """The arguments that make the simulator play this recording."""
     arguments = ["recording", str(recording.path.absolute()), "--port", str(port), "--speed", str(speed)]
     if recording.item is not None:
         arguments += ["--item", recording.item]
-    supervisor.start(simulator(arguments))
-    supervisor.wait_for(listens(port), "simulator", _READY_TIMEOUT_S)
-    as_of = contents.last + timedelta(seconds=1)
-    clock = ("--clock", "feed", "--as-of", as_of.isoformat())
-    supervisor.start(ingest(database_url, f"http://127.0.0.1:{port}", SOURCE, clock))
+    if recording.start is not None:
+        arguments += ["--start", recording.start.isoformat()]
+    if recording.stop is not None:
+        arguments += ["--stop", recording.stop.isoformat()]
+    if recording.year is not None:
+        arguments += ["--year", str(recording.year)]
+    return arguments
 
 
 def _follow(supervisor: Supervisor, database_url: str, contents: Contents, console: Console) -> None:
@@ -157,20 +226,18 @@ def _follow(supervisor: Supervisor, database_url: str, contents: Contents, conso
 
 
 def _position(database_url: str, contents: Contents) -> tuple[datetime | None, bool]:
-    """How far the feed's clock is, and whether the last row is stored; the store may be away for a while."""
+    """How far the feed's clock is, and whether that is its end; the store may be away for a while.
+
+    The daemon confirms the link up to a moment only after all that it has heard before is stored.
+    """
     try:
         with psycopg.connect(database_url, connect_timeout=2) as connection:
             reached = connection.execute(_REACHED, (SOURCE,)).fetchone()
-            # The last row of the file may have been stored by an earlier replay: the clock must be there too.
-            if reached is None or reached[0] < contents.last - _ROUNDING:
-                return (reached[0] if reached else None), False
-            stored = connection.execute(
-                _IS_STORED,
-                (contents.last_row_item, contents.last_row_ts - _ROUNDING, contents.last_row_ts + _ROUNDING),
-            ).fetchone()
-            return reached[0], stored == (True,)
     except psycopg.OperationalError:
         return None, False
+    if reached is None:
+        return None, False
+    return reached[0], reached[0] >= contents.end - _ROUNDING
 
 
 def _count(database_url: str, contents: Contents) -> int:
@@ -195,17 +262,25 @@ def _summarise(
     database_url: str, contents: Contents, before: int, after: int, seconds: float, console: Console
 ) -> None:
     days = (contents.last - contents.first).total_seconds() / 86_400
-    console.print(
+    _say(
+        console,
         f"{days:.1f} days in {seconds:.0f} s: {contents.rows:,} rows in the file, "
         f"{after - before:,} readings stored now, {before:,} were there before.",
-        highlight=False,
-        soft_wrap=True,
     )
+    if contents.rejected:
+        _say(
+            console,
+            f"{contents.rejected:,} rows are no readings and were rejected; "
+            f"the first: {contents.first_rejected}.",
+        )
     with psycopg.connect(database_url) as connection:
         events = connection.execute(_EVENTS, (contents.first, contents.last)).fetchall()
     found = ", ".join(f"{count} {event_type}" for event_type, count in events) or "none"
-    console.print(
+    _say(
+        console,
         f"Events found in that span so far: {found}. Detection may still be at it: see ./peebot status.",
-        highlight=False,
-        soft_wrap=True,
     )
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(line, markup=False, highlight=False, soft_wrap=True)

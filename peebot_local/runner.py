@@ -19,6 +19,7 @@ from peebot_local.errors import MendableError
 from peebot_local.home import Home, RunnerState
 from peebot_local.interruption import StopRequested, StopSignals
 from peebot_local.open_store import database_url_of, start_postgres
+from peebot_local.partitions import VARIABLE
 from peebot_local.services import answers, code_server, dagster_daemon, listens, webserver
 from peebot_local.settings import Settings
 from peebot_local.status import last_events, last_posts, read_status
@@ -87,19 +88,21 @@ def _start(settings: Settings, home: Home, plan: Plan, supervisor: Supervisor, s
     with steps.step("Bringing the databases to the newest schema"):
         migrate_databases(database_url, home.dagster)
     prepare_dagster_home(home.dagster)
-    own_environment = {"PEEBOT_CODE_SERVER_PORT": str(code_port), **plan.environment}
+    given = {VARIABLE: os.environ[VARIABLE]} if VARIABLE in os.environ else {}
+    own_environment = {"PEEBOT_CODE_SERVER_PORT": str(code_port), **given, **plan.environment}
     environment = {**dagster_environment(database_url, home.dagster), **own_environment}
     running = Running(home, supervisor, steps, database_url, ui_url)
     supervisor.start(code_server(database_url, environment, code_port))
     plan.feed(running)
     with steps.step("Starting Dagster"):
         supervisor.wait_for(listens(code_port), "code-server", _READY_TIMEOUT_S)
-        supervisor.start(dagster_daemon(database_url, environment))
         supervisor.start(webserver(database_url, environment, settings.ui_port))
         supervisor.wait_for(answers(f"{ui_url}/server_info"), "dagster-webserver", _READY_TIMEOUT_S)
     home.announce(RunnerState(pid=os.getpid(), ui_url=ui_url, environment=own_environment))
     steps.say(f"The Dagster UI: {ui_url}")
     plan.when_up(running)
+    # After that: the daemon looks for backfills when it starts, and then each half minute only.
+    supervisor.start(dagster_daemon(database_url, environment))
     return running
 
 

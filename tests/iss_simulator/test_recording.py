@@ -85,7 +85,9 @@ def far_from_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.usefixtures("far_from_utc")
 def test_a_time_without_an_offset_is_utc_wherever_it_is_read(tmp_path: Path) -> None:
-    path = write(tmp_path / "naive.csv", "ts_utc,value", "2025-01-01T06:00:00,7", "2025-01-01T06:00:00+02:00,8")
+    path = write(
+        tmp_path / "naive.csv", "ts_utc,value", "2025-01-01T06:00:00,7", "2025-01-01T06:00:00+02:00,8"
+    )
     naive, offset = Recording(path, NOW, LEVEL).rows()
     assert naive.ts == datetime(2025, 1, 1, 6, tzinfo=UTC)
     assert offset.ts == datetime(2025, 1, 1, 4, tzinfo=UTC)
