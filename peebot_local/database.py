@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from urllib.parse import quote, urlencode
 
 import psycopg
 from psycopg import errors
@@ -83,6 +84,7 @@ def migrate_databases(database_url: str, dagster_home: Path) -> None:
     from sql.migrate import migrate
 
     with mendable(database_url):
+        _require_utf8(database_url)
         migrate(database_url)
         create_database(database_url, _dagster_database(database_url))
     prepare_dagster_home(dagster_home)
@@ -106,6 +108,16 @@ def migrate_databases(database_url: str, dagster_home: Path) -> None:
     stamp.write_text(signature)
 
 
+def _require_utf8(database_url: str) -> None:
+    with psycopg.connect(database_url) as connection:
+        encoding = connection.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        raise MendableError(
+            f"the database {describe(database_url)} has the encoding {encoding}; make one with "
+            "CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0, and name it in PEEBOT_DATABASE_URL"
+        )
+
+
 def prepare_dagster_home(dagster_home: Path) -> None:
     """Give Dagster its home with the project's dagster.yaml as it is now."""
     dagster_home.mkdir(parents=True, exist_ok=True)
@@ -114,16 +126,25 @@ def prepare_dagster_home(dagster_home: Path) -> None:
 
 def dagster_environment(database_url: str, dagster_home: Path) -> Mapping[str, str]:
     """The variables that dagster.yaml and the definitions read."""
-    parts = conninfo_to_dict(database_url)
     return {
         "DAGSTER_HOME": str(dagster_home),
-        "DAGSTER_PG_USER": str(parts.get("user") or ""),
-        "DAGSTER_PG_PASSWORD": str(parts.get("password") or ""),
-        "DAGSTER_PG_HOST": str(parts.get("host") or "localhost"),
-        "DAGSTER_PG_PORT": str(parts.get("port") or 5432),
-        "DAGSTER_PG_DB": _dagster_database(database_url),
+        "DAGSTER_PG_URL": dagster_url(database_url),
         "PEEBOT_DATABASE_URL": database_url,
     }
+
+
+def dagster_url(database_url: str) -> str:
+    """The URL of Dagster's database for SQLAlchemy, with all parameters that PeeBot's own has.
+
+    They are all in the query, which SQLAlchemy hands to libpq as it is: so a socket's folder, several hosts,
+    certificates and time-outs mean the same to both.
+    """
+    parameters = {**conninfo_to_dict(database_url), "dbname": _dagster_database(database_url)}
+    hosts, ports = (str(parameters.get(name, "")).split(",") for name in ("host", "port"))
+    if len(ports) == 1 and ports[0]:
+        # libpq takes one port for all hosts, SQLAlchemy wants one for each.
+        parameters["port"] = ",".join(ports * len(hosts))
+    return f"postgresql+psycopg2://?{urlencode(parameters, quote_via=quote)}"
 
 
 def _dagster_database(database_url: str) -> str:

@@ -10,7 +10,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
+
+from peebot_local.embedded_postgres import EmbeddedPostgres, free_port
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -55,6 +59,43 @@ def test_what_the_user_can_mend_is_one_line_and_exit_code_1(
     assert result.stdout == ""
     assert result.stderr.count("\n") == 1
     assert re.match(f"peebot: .*{message}", result.stderr)
+
+
+@pytest.fixture(scope="module")
+def ascii_database(postgres_server: EmbeddedPostgres) -> str:
+    with psycopg.connect(postgres_server.url("postgres"), autocommit=True) as connection:
+        connection.execute(
+            "CREATE DATABASE plain_ascii ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+        )
+    return "plain_ascii"
+
+
+@pytest.mark.parametrize(
+    ("command", "change", "reason"),
+    [
+        ("up", {"port": "1"}, "Connection refused"),
+        ("migrate", {"port": "1"}, "Connection refused"),
+        ("migrate", {"port": "99999"}, 'invalid port number: "99999"'),
+        ("up", {"password": "wrong"}, "password authentication failed"),
+        ("migrate", {"dbname": "missing"}, 'database "missing" does not exist'),
+        ("up", {"dbname": "plain_ascii"}, "has the encoding SQL_ASCII; make one with CREATE DATABASE"),
+        ("migrate", {"sslmode": "require"}, "server does not support SSL"),
+    ],
+)
+def test_a_wrong_database_is_one_line_that_says_why(
+    peebot: Run,
+    postgres_server: EmbeddedPostgres,
+    ascii_database: str,
+    command: str,
+    change: dict[str, str],
+    reason: str,
+) -> None:
+    url = make_conninfo(postgres_server.url("postgres"), **change)
+    result = peebot(command, PEEBOT_DATABASE_URL=url, PEEBOT_UI_PORT=str(free_port()))
+    assert result.returncode == 1
+    assert result.stderr.count("\n") == 1
+    assert re.match(f"peebot: .*{re.escape(reason)}.*PEEBOT_DATABASE_URL", result.stderr)
+    assert postgres_server.password() not in result.stdout + result.stderr
 
 
 def test_detect_on_a_recording_prints_what_is_promised_and_needs_no_database(

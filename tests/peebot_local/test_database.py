@@ -4,12 +4,15 @@ from pathlib import Path
 
 import psycopg
 import pytest
+import sqlalchemy
 from psycopg import errors
 from psycopg.conninfo import make_conninfo
+from sqlalchemy.pool import NullPool
 
 from peebot_local.database import (
     create_database,
     dagster_environment,
+    dagster_url,
     describe,
     mendable,
     migrate_databases,
@@ -53,10 +56,48 @@ def test_a_fault_of_ours_stays_one(database_url: str) -> None:
 
 
 def test_dagster_has_its_own_database_beside_ours(postgres_server: EmbeddedPostgres, tmp_path: Path) -> None:
+    create_database(postgres_server.url("postgres"), "peebot_dagster")
     environment = dagster_environment(postgres_server.url("peebot"), tmp_path)
-    assert environment["DAGSTER_PG_DB"] == "peebot_dagster"
-    assert environment["DAGSTER_PG_PORT"] == str(postgres_server.port())
-    assert environment["DAGSTER_PG_PASSWORD"] == postgres_server.password()
+    assert asked(environment["DAGSTER_PG_URL"], "SELECT current_database()") == "peebot_dagster"
+
+
+def test_dagster_reaches_its_database_with_all_that_libpq_is_told(postgres_server: EmbeddedPostgres) -> None:
+    create_database(postgres_server.url("postgres"), "wide_dagster")
+    url = make_conninfo(
+        postgres_server.url("wide"),
+        host="127.0.0.1,127.0.0.1",
+        port=f"{free_port()},{postgres_server.port()}",
+        sslmode="prefer",
+        application_name="a name & more",
+        options="-c statement_timeout=4321",
+    )
+    made = dagster_environment(url, Path("/nowhere"))["DAGSTER_PG_URL"]
+    assert asked(made, "SHOW application_name") == "a name & more"
+    assert asked(made, "SHOW statement_timeout") == "4321ms"
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("host=/var/run/postgresql dbname=peebot", {"host": "/var/run/postgresql"}),
+        ("postgresql://me@db/peebot?sslmode=verify-full&sslrootcert=%2Fa%20b.pem",
+         {"host": "db", "user": "me", "sslmode": "verify-full", "sslrootcert": "/a b.pem"}),
+        ("postgresql://me:h%2Fu%40s%2Bh%25@db/peebot", {"host": "db", "user": "me", "password": "h/u@s+h%"}),
+        ("host=a,b port=5433 dbname=peebot", {"host": "a,b", "port": "5433,5433"}),
+        ("postgresql://[::1]:5433/peebot", {"host": "::1", "port": "5433"}),
+        ("postgresql:///peebot", {}),
+    ],
+)  # fmt: skip
+def test_each_form_of_a_url_tells_dagsters_driver_the_same(url: str, told: dict[str, str]) -> None:
+    made = sqlalchemy.make_url(dagster_url(url))
+    _, arguments = made.get_dialect()().create_connect_args(made)
+    assert made.drivername == "postgresql+psycopg2"
+    assert {name: str(value) for name, value in arguments.items()} == {"dbname": "peebot_dagster", **told}
+
+
+def asked(url: str, query: str) -> str:
+    with sqlalchemy.create_engine(url, poolclass=NullPool).connect() as connection:
+        return str(connection.execute(sqlalchemy.text(query)).scalar_one())
 
 
 def test_creating_a_database_again_changes_nothing(postgres_server: EmbeddedPostgres) -> None:

@@ -12,7 +12,6 @@ import dagster as dg
 import psycopg
 import pytest
 from psycopg import sql as pgsql
-from psycopg.conninfo import conninfo_to_dict
 
 from peebot_dagster.detectors.detector import DetectedEvent, Window, event_id
 from peebot_local.embedded_postgres import EmbeddedPostgres
@@ -146,14 +145,7 @@ def dagster_database(postgres_server: EmbeddedPostgres) -> Iterator[dict[str, st
     name = f"dagster_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(postgres_server.url("postgres"), autocommit=True) as connection:
         connection.execute(pgsql.SQL("CREATE DATABASE {}").format(pgsql.Identifier(name)))
-    parts = conninfo_to_dict(postgres_server.url(name))
-    yield {
-        "DAGSTER_PG_USER": str(parts["user"]),
-        "DAGSTER_PG_PASSWORD": str(parts["password"]),
-        "DAGSTER_PG_HOST": str(parts["host"]),
-        "DAGSTER_PG_PORT": str(parts["port"]),
-        "DAGSTER_PG_DB": name,
-    }
+    yield {"DAGSTER_PG_URL": postgres_server.url(name).replace("postgresql:", "postgresql+psycopg2:", 1)}
     with psycopg.connect(postgres_server.url("postgres"), autocommit=True) as connection:
         connection.execute(pgsql.SQL("DROP DATABASE {} WITH (FORCE)").format(pgsql.Identifier(name)))
 
