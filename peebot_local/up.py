@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import socket
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
 from peebot_local.home import Home
 from peebot_local.runner import Plan, Running
 from peebot_local.services import ingest
@@ -16,4 +21,22 @@ def up_plan(settings: Settings, home: Home) -> Plan:
     def feed(running: Running) -> None:
         running.supervisor.start(ingest(running.database_url, settings.feed_url, _SOURCE))
 
+    if is_local(settings.feed_url) and os.environ.get("PEEBOT_POSTS", "").strip() != "x":
+        # Whatever credentials there are: what this machine plays is no news from the station.
+        title = f"PeeBot on {settings.feed_url}, which is this machine: posts are a dry run"
+        return Plan(title=title, feed=feed, environment={"PEEBOT_POSTS": "dry_run"})
     return Plan(title=f"PeeBot on {settings.feed_url}", feed=feed)
+
+
+def is_local(url: str) -> bool:
+    """Whether the URL means this machine by its name or by its number, in whatever notation."""
+    host = (urlsplit(url).hostname or "").removesuffix(".")
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        # Also the notations of inet_aton, as 127.1.
+        address = ip_address(host if ":" in host else socket.inet_aton(host))
+    except (ValueError, OSError):
+        return False
+    mapped = getattr(address, "ipv4_mapped", None) or address
+    return bool(mapped.is_loopback or mapped.is_unspecified)

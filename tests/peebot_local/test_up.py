@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from peebot_local.home import Home
+from peebot_local.settings import NASA_FEED, Settings
+from peebot_local.up import is_local, up_plan
+
+
+def posts(feed_url: str) -> str | None:
+    plan = up_plan(Settings(home=Path("/nowhere"), feed_url=feed_url), Home(Path("/nowhere")))
+    return plan.environment.get("PEEBOT_POSTS")
+
+
+@pytest.mark.parametrize("given", [None, "", "dry_run", "yes"])
+def test_what_this_machine_plays_is_never_really_posted(
+    given: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PEEBOT_POSTS", raising=False)
+    if given is not None:
+        monkeypatch.setenv("PEEBOT_POSTS", given)
+    assert posts("http://127.0.0.1:8080") == "dry_run"
+    assert posts(NASA_FEED) is None
+
+
+def test_who_names_x_gets_x_from_a_local_feed_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PEEBOT_POSTS", "x")
+    assert posts("http://127.0.0.1:8080") is None
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://localhost:1",
+        "http://LOCALHOST.:1/",
+        "https://feed.localhost",
+        "http://127.8.0.1",
+        "http://127.1:99",
+        "http://2130706433",
+        "http://[::1]:8080",
+        "http://[::ffff:127.0.0.1]:8080",
+        "http://user@0.0.0.0:1",
+    ],
+)
+def test_this_machine_is_known_by_all_its_names(url: str) -> None:
+    assert is_local(url)
+
+
+@pytest.mark.parametrize(
+    "url", [NASA_FEED, "http://192.168.1.1", "http://[2001:db8::1]", "http://localhost.example"]
+)
+def test_other_machines_are_not_this_one(url: str) -> None:
+    assert not is_local(url)
