@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Literal
 
 import psycopg
 from psycopg.rows import dict_row
 from pydantic import BaseModel, ConfigDict
 
-HEARTBEAT_LIMIT = timedelta(seconds=5)
-"""A daemon confirms the state of the link each second; without that for so long it is not there."""
+from peebot_dagster.store import HEARTBEAT_LIMIT
 
 _STATUS = """
 SELECT coalesce((SELECT state FROM link_interval

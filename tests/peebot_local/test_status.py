@@ -9,6 +9,7 @@ from psycopg.types.json import Jsonb
 from ingest_daemon.reading import RawUpdate, Reading, parse
 from ingest_daemon.writer import Writer
 from iss_simulator.feed import timestamp_hours
+from peebot_dagster.store import HEARTBEAT_LIMIT
 from peebot_local.status import last_events, last_posts, read_status
 
 NOW = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
@@ -73,8 +74,10 @@ def test_the_promised_fields_tell_what_is_stored(connection: psycopg.Connection)
 
 
 def test_a_daemon_that_gives_no_sign_counts_as_down(connection: psycopg.Connection) -> None:
-    add_link(connection, "isslive", "LIVE", NOW - timedelta(seconds=6))
-    assert read_status(connection, NOW, HOME).feed == "DOWN"
+    seen = NOW - timedelta(seconds=3)
+    add_link(connection, "isslive", "LIVE", seen)
+    assert read_status(connection, seen + HEARTBEAT_LIMIT, HOME).feed == "LIVE"
+    assert read_status(connection, seen + HEARTBEAT_LIMIT + timedelta(seconds=1), HOME).feed == "DOWN"
 
 
 def test_a_replay_is_not_the_feed(connection: psycopg.Connection) -> None:
