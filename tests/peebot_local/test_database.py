@@ -20,6 +20,7 @@ from peebot_local.database import (
 )
 from peebot_local.embedded_postgres import EmbeddedPostgres, free_port
 from peebot_local.errors import MendableError
+from sql.migrate import migrate
 
 
 def test_a_server_that_is_not_there_is_one_line_without_the_password(tmp_path: Path) -> None:
@@ -37,6 +38,12 @@ def test_a_wrong_password_and_a_missing_database_are_one_line(postgres_server: E
         url = make_conninfo(postgres_server.url("postgres"), **change)
         with pytest.raises(MendableError, match=reason), mendable(url):
             psycopg.connect(url)
+
+
+def test_what_sqlalchemy_wraps_is_one_line_too() -> None:
+    url = f"postgresql://me:hush@127.0.0.1:{free_port()}/peebot"
+    with pytest.raises(MendableError, match="Connection refused"), mendable(url):
+        migrate(url)
 
 
 def test_a_database_without_the_schema_says_how_to_migrate_it(postgres_server: EmbeddedPostgres) -> None:
