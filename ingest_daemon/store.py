@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -14,6 +15,7 @@ from ingest_daemon.backoff import Backoff
 from ingest_daemon.bounded_queue import BoundedQueue
 from ingest_daemon.link import Transition
 from ingest_daemon.link_store import LinkRecorder
+from ingest_daemon.metrics import Metrics
 from ingest_daemon.reading import Reading, Rejection
 from ingest_daemon.writer import StoredCounts, Writer
 
@@ -45,12 +47,14 @@ logger = logging.getLogger(__name__)
 class Store:
     """Keeps what is to be stored until it is stored; never raises because the database is away."""
 
-    def __init__(self, database_url: str, source: str, capacity: int) -> None:
+    def __init__(self, database_url: str, source: str, capacity: int, metrics: Metrics | None = None) -> None:
         self._conninfo = make_conninfo(_CONNECTION_DEFAULTS, **conninfo_to_dict(database_url))
         self._backlog: BoundedQueue[Reading | Rejection] = BoundedQueue(capacity)
         self._transitions: deque[Transition] = deque(maxlen=TRANSITIONS)
         self._link = LinkRecorder(source)
         self._lost = 0
+        self._metrics = metrics or Metrics()
+        self._away_since_s: float | None = None
         self._connection: psycopg.Connection | None = None
         self._writer: Writer | None = None
         self._backoff = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S)
@@ -65,6 +69,10 @@ class Store:
         """The number of updates that are not stored yet."""
         return len(self._backlog)
 
+    def away_since_s(self) -> float | None:
+        """Since when (monotonic) the database can't be used; None when it can, as far as is known."""
+        return self._away_since_s
+
     def add(self, results: Iterable[Reading | Rejection]) -> None:
         """Take readings and rejections, to be stored by the next flush."""
         self._backlog.extend(results)
@@ -75,16 +83,20 @@ class Store:
 
     def add_lost(self, count: int) -> None:
         """Take the number of updates that were dropped because a queue was full."""
-        self._lost += count
+        if count:
+            self._lost += count
+            self._metrics.rejected("queue_overflow", count)
 
     def items(self, monotonic_s: float) -> Sequence[str] | None:
         """The items of the channel catalogue; None when the database can't tell (now)."""
         if not self._backoff.due(monotonic_s):
             return None
         try:
-            rows = self._connect()[0].execute(
-                "SELECT item_id FROM telemetry_channel WHERE catalogued ORDER BY channel_id"
-            ).fetchall()
+            rows = (
+                self._connect()[0]
+                .execute("SELECT item_id FROM telemetry_channel WHERE catalogued ORDER BY channel_id")
+                .fetchall()
+            )
             if not rows:
                 raise psycopg.ProgrammingError("telemetry_channel holds no channel")
         except _AWAY as error:
@@ -141,7 +153,9 @@ class Store:
         readings = [result for result in batch if isinstance(result, Reading)]
         rejections = [result for result in batch if isinstance(result, Rejection)]
         try:
+            started_s = time.perf_counter()
             counts = writer.store(readings, rejections)
+            self._metrics.copy_seconds.observe(time.perf_counter() - started_s)
         except _REFUSED as error:
             if len(batch) > 1:
                 middle = len(batch) // 2
@@ -151,6 +165,7 @@ class Store:
             if rejections:
                 raise
             logger.error("the database refuses a reading of %s: %s", readings[0].item, _one_line(error))
+            self._metrics.rejected("database_refused")
             self._store(writer, [_refused(readings[0])])
             return
         self._counts = StoredCounts(
@@ -158,20 +173,31 @@ class Store:
             self._counts.duplicates + counts.duplicates,
             self._counts.rejected + counts.rejected,
         )
+        self._metrics.stored.inc(counts.stored)
+        self._metrics.duplicates.inc(counts.duplicates)
+        if readings:
+            self._metrics.committed(
+                max(reading.ts for reading in readings), max(reading.received_at for reading in readings)
+            )
 
     def _flush_lost(self, writer: Writer, now: datetime | None) -> None:
-        lost = self._lost + self._backlog.take_dropped()
-        self._lost = lost
+        self._count_dropped()
+        lost = self._lost
         if not lost or now is None:
             return
         logger.error("%d updates are lost: the queue was full", lost)
         self._store(writer, [Rejection("*", {"count": lost}, "queue_overflow", now)])
         self._lost = 0
 
+    def _count_dropped(self) -> None:
+        self.add_lost(self._backlog.take_dropped())
+
     def _failed(self, error: Exception, monotonic_s: float) -> None:
         pause_s = self._backoff.failed(monotonic_s)
         self._failures += 1
-        self._lost += self._backlog.take_dropped()
+        self._count_dropped()
+        if self._away_since_s is None:
+            self._away_since_s = monotonic_s
         self.close()
         # While it lasts, one line a minute.
         if self._complaint == (complaint := _one_line(error)) and monotonic_s < self._complain_again_s:
@@ -181,13 +207,17 @@ class Store:
         logger.warning(
             "%s: %s; %d updates wait, %d lost; trying again in %.1f s",
             "database away" if is_away else "database not usable (is it migrated?)",
-            complaint, self.waiting(), self._lost, pause_s,
+            complaint,
+            self.waiting(),
+            self._lost,
+            pause_s,
         )
 
     def _succeeded(self) -> None:
         if self._failures:
             logger.info("the database is back after %d failed attempts", self._failures)
         self._failures = 0
+        self._away_since_s = None
         self._complaint = ""
         self._backoff.succeeded()
 
@@ -200,7 +230,9 @@ class Store:
         counts, self._counts = self._counts, StoredCounts(0, 0, 0)
         logger.info(
             "in the last minute: %d stored, %d duplicates, %d rejected",
-            counts.stored, counts.duplicates, counts.rejected,
+            counts.stored,
+            counts.duplicates,
+            counts.rejected,
         )
 
 
