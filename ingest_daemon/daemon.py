@@ -6,7 +6,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 
 from ingest_daemon.bounded_queue import BoundedQueue
 from ingest_daemon.clock import Clock
@@ -90,7 +89,7 @@ class Daemon:
     def _interpret(self, heard: Heard) -> Reading | Rejection:
         heard_at = heard.update.received_at
         reference = self._clock.dating_reference(heard_at)
-        update = heard.update if reference is heard_at else replace(heard.update, received_at=reference)
+        update = heard.update if reference is heard_at else heard.update._replace(received_at=reference)
         result = parse(update)
         if isinstance(result, Reading):
             self._clock.observe(result)
@@ -99,7 +98,7 @@ class Daemon:
             self._link.heard(received_at)
             if isinstance(result, Reading) and result.item == CLOCK_ITEM:
                 self._link.tick(result, received_at, heard.monotonic_s)
-        return result if received_at is result.received_at else replace(result, received_at=received_at)
+        return result if received_at is result.received_at else result._replace(received_at=received_at)
 
     def _hand_over_transitions(self) -> None:
         transitions = self._link.transitions()
