@@ -175,12 +175,12 @@ def _encode_value(value: str | None) -> str:
     return f"%{ord(value[0]):02X}{escaped[1:]}" if value[0] in "#$^" else escaped
 
 
-def _decode_value(token: str) -> str | None:
-    if "%" in token:
-        return unquote(token)
-    if token == "#":
+def _decode_value(text: str) -> str | None:
+    if "%" in text:
+        return unquote(text)
+    if text == "#":
         return None
-    return "" if token == "$" else token
+    return "" if text == "$" else text
 
 
 def _escape_argument(argument: str) -> str:
