@@ -11,7 +11,7 @@ import threading
 from ingest_daemon.bounded_queue import BoundedQueue
 from ingest_daemon.clock import Clock, FeedClock, SystemClock
 from ingest_daemon.daemon import Daemon
-from ingest_daemon.feed import FeedEvent
+from ingest_daemon.feed import Feed, FeedEvent
 from ingest_daemon.settings import Settings, SettingsError
 from ingest_daemon.store import Store
 
@@ -31,13 +31,10 @@ def main() -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    # Its import starts threads, so it comes as late as possible.
-    from ingest_daemon.lightstreamer_feed import LightstreamerFeed
-
     queue: BoundedQueue[FeedEvent] = BoundedQueue(settings.queue_capacity)
     clock: Clock = SystemClock() if settings.as_of is None else FeedClock(settings.as_of)
     daemon = Daemon(
-        LightstreamerFeed(settings.server, settings.adapter_set, queue),
+        _feed(settings, queue),
         queue,
         Store(settings.database_url, settings.source, settings.queue_capacity),
         clock,
@@ -48,6 +45,17 @@ def main() -> int:
     everything_is_stored = daemon.run(stop)
     logger.info("stopped")
     return 0 if everything_is_stored else 1
+
+
+def _feed(settings: Settings, queue: BoundedQueue[FeedEvent]) -> Feed:
+    if settings.feed == "tlcp":
+        from ingest_daemon.tlcp_feed import TlcpFeed
+
+        return TlcpFeed(settings.server, settings.adapter_set, queue)
+    # Its import starts threads, so it comes as late as possible.
+    from ingest_daemon.lightstreamer_feed import LightstreamerFeed
+
+    return LightstreamerFeed(settings.server, settings.adapter_set, queue)
 
 
 if __name__ == "__main__":

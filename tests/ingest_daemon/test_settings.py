@@ -50,3 +50,13 @@ def test_a_wrong_setting_is_named_and_no_secret_told(arguments: tuple[str, ...],
     assert says in str(failure.value)
     assert "s3cret" not in str(failure.value)
     assert failure.value.__cause__ is None
+
+
+def test_the_feed_is_the_official_client_unless_argument_or_environment_say_otherwise() -> None:
+    environment = {"PEEBOT_DATABASE_URL": URL, "PEEBOT_FEED": "tlcp"}
+    assert read().feed == "official"
+    assert read("--feed", "tlcp").feed == "tlcp"
+    assert Settings.read([], environment).feed == "tlcp"
+    assert Settings.read(["--feed", "official"], environment).feed == "official"
+    with pytest.raises(SettingsError, match="PEEBOT_FEED"):
+        Settings.read([], environment | {"PEEBOT_FEED": "fast"})
