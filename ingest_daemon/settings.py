@@ -12,7 +12,6 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 NASA_SERVER = "https://push.lightstreamer.com"
-FEEDS = ("official", "tlcp")
 
 
 class SettingsError(ValueError):
@@ -36,9 +35,9 @@ class Settings:
     def read(cls, arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
         """The settings from command-line arguments and PEEBOT_DATABASE_URL; raises SettingsError."""
         options = _parser().parse_args(arguments)
-        feed = options.feed or environment.get("PEEBOT_FEED") or FEEDS[0]
-        if feed not in FEEDS:
-            raise SettingsError(f"PEEBOT_FEED must be one of {', '.join(FEEDS)}, not {feed!r}")
+        feed = options.feed or environment.get("PEEBOT_FEED") or "official"
+        if feed not in ("official", "tlcp"):
+            raise SettingsError(f"PEEBOT_FEED must be official or tlcp, not {feed!r}")
         if not options.server.startswith(("http://", "https://")):
             raise SettingsError(f"--server must begin with http:// or https://, not {options.server!r}")
         if options.queue_capacity < 1:
@@ -52,7 +51,7 @@ class Settings:
             clock=options.clock,
             as_of=options.as_of,
             queue_capacity=options.queue_capacity,
-            feed=feed,
+            feed="tlcp" if feed == "tlcp" else "official",
             database_url=_database_url(environment),
         )
 
@@ -81,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--server", default=NASA_SERVER, help="Lightstreamer server (default: %(default)s)")
     parser.add_argument("--adapter-set", default="ISSLIVE")
     parser.add_argument(
-        "--feed", choices=FEEDS,
+        "--feed", choices=("official", "tlcp"),
         help="the official client, or our own reader, which never drops (default: PEEBOT_FEED or official)",
     )
     parser.add_argument("--source", choices=("isslive", "simulator", "replay"), default="isslive")
