@@ -17,7 +17,6 @@ from ingest_daemon.store import Store
 
 STEP_S = 0.1
 """Seconds between two batches: what arrives is committed 250 ms later at the latest."""
-LAST_FLUSH_S = 5.0
 
 logger = logging.getLogger(__name__)
 
@@ -64,15 +63,20 @@ class Daemon:
         # Read before the queue is: what came before `now` is stored when the link is confirmed up to `now`.
         now, monotonic_s = self._clock.now(), self._monotonic_s()
         connection = keeper.check(monotonic_s)
-        self._take_events(keeper)
-        if now is not None:
+        room = self._store.room()
+        has_caught_up = len(self._queue) <= room
+        self._take_events(keeper, room)
+        if not has_caught_up:
+            # This is no silence: what the feed says waits until it can be stored, and the link is not known.
+            keeper.heard(monotonic_s)
+        elif now is not None:
             self._link.check(connection, now, monotonic_s)
         self._hand_over_transitions()
-        self._store.flush(now, monotonic_s)
+        self._store.flush(now if has_caught_up else None, monotonic_s)
 
-    def _take_events(self, keeper: FeedKeeper | None) -> None:
+    def _take_events(self, keeper: FeedKeeper | None, limit: int) -> None:
         results: list[Reading | Rejection] = []
-        for event in self._queue.take(len(self._queue)):
+        for event in self._queue.take(limit):
             match event:
                 case Heard():
                     results.append(self._interpret(event))
@@ -109,13 +113,6 @@ class Daemon:
 
     def _last_flush(self) -> bool:
         now = self._clock.now()
-        self._take_events(None)
+        self._take_events(None, len(self._queue))
         self._hand_over_transitions()
-        deadline_s = self._monotonic_s() + LAST_FLUSH_S
-        while not self._store.flush(now, self._monotonic_s()):
-            if self._monotonic_s() > deadline_s:
-                logger.error("stopped with %d updates that could not be stored", self._store.waiting())
-                return False
-            time.sleep(STEP_S)
-        self._store.close()
-        return True
+        return self._store.finish(now)

@@ -41,9 +41,10 @@ class _Open:
 class LinkRecorder:
     """Writes the transitions of one daemon's link; the first takes over what a former daemon left open."""
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, *, continues: bool = False) -> None:
+        """`continues`: this daemon has recorded before, through another recorder."""
         self._source = source
-        self._took_over = False
+        self._took_over = continues
         # What a former daemon has confirmed is not disproved by a replay that starts again before it.
         self._confirmed_until: datetime | None = None
 
