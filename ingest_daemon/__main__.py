@@ -13,6 +13,7 @@ from ingest_daemon.clock import Clock, FeedClock, SystemClock
 from ingest_daemon.daemon import Daemon
 from ingest_daemon.feed import Feed, FeedEvent
 from ingest_daemon.settings import Settings, SettingsError
+from ingest_daemon.spool import Spool, SpoolInUseError
 from ingest_daemon.store import Store
 
 logger = logging.getLogger("ingest_daemon")
@@ -31,12 +32,17 @@ def main() -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    try:
+        spool = None if settings.spool is None else Spool(settings.spool, settings.spool_limit_mb << 20)
+    except (SpoolInUseError, OSError) as error:
+        sys.stderr.write(f"ingest_daemon: no spool: {error}\n")
+        return 2
     queue: BoundedQueue[FeedEvent] = BoundedQueue(settings.queue_capacity)
     clock: Clock = SystemClock() if settings.as_of is None else FeedClock(settings.as_of)
     daemon = Daemon(
         _feed(settings, queue),
         queue,
-        Store(settings.database_url, settings.source, settings.queue_capacity),
+        Store(settings.database_url, settings.source, settings.queue_capacity, spool=spool),
         clock,
         # A recording may pause, and is allowed to end.
         watch_silence=settings.clock == "system",

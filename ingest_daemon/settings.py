@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Literal
 
 import psycopg
@@ -29,6 +30,9 @@ class Settings:
     as_of: datetime | None
     queue_capacity: int
     feed: Literal["official", "tlcp"]
+    spool: Path | None
+    """Folder for what waits for the database; None: it waits in memory."""
+    spool_limit_mb: int
     database_url: str = field(repr=False)
 
     @classmethod
@@ -42,6 +46,8 @@ class Settings:
             raise SettingsError(f"--server must begin with http:// or https://, not {options.server!r}")
         if options.queue_capacity < 1:
             raise SettingsError("--queue-capacity must be at least 1")
+        if options.spool_limit_mb < 1:
+            raise SettingsError("--spool-limit-mb must be at least 1")
         if (options.clock == "feed") != (options.as_of is not None):
             raise SettingsError("--clock feed and --as-of belong together: a replay needs to know the year")
         return cls(
@@ -52,6 +58,8 @@ class Settings:
             as_of=options.as_of,
             queue_capacity=options.queue_capacity,
             feed="tlcp" if feed == "tlcp" else "official",
+            spool=Path(spool) if (spool := options.spool or environment.get("PEEBOT_SPOOL")) else None,
+            spool_limit_mb=options.spool_limit_mb,
             database_url=_database_url(environment),
         )
 
@@ -59,7 +67,9 @@ class Settings:
 def _database_url(environment: Mapping[str, str]) -> str:
     url = environment.get("PEEBOT_DATABASE_URL", "")
     if not url:
-        raise SettingsError("PEEBOT_DATABASE_URL is not set: give it as postgresql://user:password@host:port/database")
+        raise SettingsError(
+            "PEEBOT_DATABASE_URL is not set: give it as postgresql://user:password@host:port/database"
+        )
     try:
         conninfo_to_dict(url)
     except psycopg.ProgrammingError:
@@ -80,18 +90,30 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--server", default=NASA_SERVER, help="Lightstreamer server (default: %(default)s)")
     parser.add_argument("--adapter-set", default="ISSLIVE")
     parser.add_argument(
-        "--feed", choices=("official", "tlcp"),
+        "--feed",
+        choices=("official", "tlcp"),
         help="the official client, or our own reader, which never drops (default: PEEBOT_FEED or official)",
     )
     parser.add_argument("--source", choices=("isslive", "simulator", "replay"), default="isslive")
     parser.add_argument(
-        "--clock", choices=("system", "feed"), default="system",
+        "--clock",
+        choices=("system", "feed"),
+        default="system",
         help="feed: the newest event time on the feed is the present (for replays)",
     )
     parser.add_argument(
         "--as-of", type=_utc, help="with --clock feed: a time (ISO 8601) at most a year after all events"
     )
     parser.add_argument(
-        "--queue-capacity", type=int, default=200_000, help="updates kept while the database is away"
+        "--queue-capacity",
+        type=int,
+        default=200_000,
+        help="updates kept in memory while neither the database nor the spool takes them",
     )
+    parser.add_argument(
+        "--spool",
+        metavar="FOLDER",
+        help="where on disk updates wait while the database is away (default: PEEBOT_SPOOL, or nowhere)",
+    )
+    parser.add_argument("--spool-limit-mb", type=int, default=512, help="(default: %(default)s)")
     return parser
