@@ -53,6 +53,10 @@ class Home:
     def postgres(self) -> EmbeddedPostgres:
         return EmbeddedPostgres(self.path / "postgres")
 
+    def spool(self, source: str) -> Path:
+        """Where what a feed said waits for the database."""
+        return self.path / "spool" / source
+
     @property
     def _lock(self) -> Path:
         return self.path / "runner.lock"

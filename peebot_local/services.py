@@ -40,13 +40,19 @@ def simulator(arguments: Sequence[str]) -> Child:
 
 
 def ingest(
-    database_url: str, feed_url: str, source: str, arguments: Sequence[str] = (), name: str = "ingest"
+    database_url: str,
+    feed_url: str,
+    source: str,
+    arguments: Sequence[str] = (),
+    name: str = "ingest",
+    spool: Path | None = None,
 ) -> Child:
-    """The ingest daemon. It waits out a missing database by itself."""
+    """The ingest daemon. It waits out a missing database by itself, and keeps what it hears in the spool."""
     return Child(
         name=name,
         command=(*_python("ingest_daemon"), "--server", feed_url, "--source", source, *arguments),
-        environment={"PEEBOT_DATABASE_URL": database_url},
+        environment={"PEEBOT_DATABASE_URL": database_url}
+        | ({} if spool is None else {"PEEBOT_SPOOL": str(spool)}),
         stop=StopManner(grace_s=15.0),
     )
 
