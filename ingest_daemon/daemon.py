@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 from ingest_daemon.bounded_queue import BoundedQueue
 from ingest_daemon.clock import Clock
-from ingest_daemon.feed import Feed, FeedEvent, Heard, SessionLost, UpdatesLost
+from ingest_daemon.feed import Feed, FeedEvent
 from ingest_daemon.feed_keeper import FeedKeeper
-from ingest_daemon.link import CLOCK_ITEM, Link
-from ingest_daemon.reading import Reading, Rejection, parse
+from ingest_daemon.interpreter import Interpreter
+from ingest_daemon.link import Link
 from ingest_daemon.store import Store
 
 STEP_S = 0.1
@@ -41,6 +41,7 @@ class Daemon:
         self._watch_silence = watch_silence
         self._monotonic_s = monotonic_s
         self._link = Link(monotonic_s())
+        self._interpreter = Interpreter(clock, self._link)
 
     def run(self, stop: threading.Event) -> bool:
         """Work until `stop` is set; False when something received could not be stored before the end."""
@@ -51,6 +52,7 @@ class Daemon:
             items = self._store.items(self._monotonic_s())
         logger.info("subscribing %d items", len(items))
         self._link = Link(self._monotonic_s())
+        self._interpreter = Interpreter(self._clock, self._link)
         keeper = FeedKeeper(self._feed, items, self._watch_silence)
         try:
             while not stop.wait(STEP_S):
@@ -75,34 +77,12 @@ class Daemon:
         self._store.flush(now if has_caught_up else None, monotonic_s)
 
     def _take_events(self, keeper: FeedKeeper | None, limit: int) -> None:
-        results: list[Reading | Rejection] = []
-        for event in self._queue.take(limit):
-            match event:
-                case Heard():
-                    results.append(self._interpret(event))
-                    if keeper is not None and not event.update.is_snapshot:
-                        keeper.heard(event.monotonic_s)
-                case SessionLost():
-                    self._link.session_lost()
-                case UpdatesLost(item, count, heard_at):
-                    received_at = self._clock.received(heard_at)
-                    results.append(Rejection(item, {"count": count}, "lost_by_server", received_at))
+        results = self._interpreter.interpret(self._queue.take(limit))
+        if keeper is not None and self._interpreter.live_heard_s is not None:
+            keeper.heard(self._interpreter.live_heard_s)
+            self._interpreter.live_heard_s = None
         self._store.add(results)
         self._store.add_lost(self._queue.take_dropped())
-
-    def _interpret(self, heard: Heard) -> Reading | Rejection:
-        heard_at = heard.update.received_at
-        reference = self._clock.dating_reference(heard_at)
-        update = heard.update if reference is heard_at else heard.update._replace(received_at=reference)
-        result = parse(update)
-        if isinstance(result, Reading):
-            self._clock.observe(result)
-        received_at = self._clock.received(heard_at)
-        if self._clock.now() is not None:
-            self._link.heard(received_at)
-            if isinstance(result, Reading) and result.item == CLOCK_ITEM:
-                self._link.tick(result, received_at, heard.monotonic_s)
-        return result if received_at is result.received_at else result._replace(received_at=received_at)
 
     def _hand_over_transitions(self) -> None:
         transitions = self._link.transitions()

@@ -97,6 +97,11 @@ def parse(update: RawUpdate) -> Reading | Rejection:
     )
 
 
+def storable(text: str) -> str:
+    """The text without what PostgreSQL's text and jsonb refuse: NUL and lone surrogates."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")
+
+
 @lru_cache(maxsize=8)
 def _januaries_0(year: int) -> tuple[datetime, ...]:
     """The day before New Year's Day: of the next year, of this one and of the last one."""
@@ -129,7 +134,7 @@ def _value(text: str | None) -> tuple[str, float | None]:
         return text, number
     if not stripped:
         raise InvalidFieldError("value_missing")
-    if text != _storable(text):
+    if text != storable(text):
         raise InvalidFieldError("value_not_storable")
     if _NOT_FINITE.fullmatch(stripped):
         raise InvalidFieldError("value_not_finite")
@@ -153,11 +158,6 @@ def _event_id(update: RawUpdate) -> int:
     return int.from_bytes(blake2b(identity.encode(), digest_size=8).digest(), "big", signed=True)
 
 
-def _storable(text: str) -> str:
-    # PostgreSQL's text and jsonb refuse NUL and lone surrogates.
-    return text.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")
-
-
 def _rejection(update: RawUpdate, reason: str) -> Rejection:
     fields = {
         "TimeStamp": update.timestamp,
@@ -168,8 +168,8 @@ def _rejection(update: RawUpdate, reason: str) -> Rejection:
         "CalibratedData": update.calibrated,
     }
     return Rejection(
-        item=_storable(update.item)[:MAX_TEXT],
-        fields={name: text if text is None else _storable(text[:MAX_TEXT]) for name, text in fields.items()},
+        item=storable(update.item)[:MAX_TEXT],
+        fields={name: text if text is None else storable(text[:MAX_TEXT]) for name, text in fields.items()},
         reason=reason,
         received_at=update.received_at,
     )

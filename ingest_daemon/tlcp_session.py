@@ -150,8 +150,20 @@ class TlcpSession:
             if channel is None:
                 raise ProtocolError(f"an update of item {position[:20]!r} of {len(subscription.items)}")
             known = channel.values
-            channel.values = values = decode_values(value_list, known, _WIDTH)
-            events.append(Heard(RawUpdate(channel.item, *values, known is None, received_at), monotonic_s))
+            channel.values = decode_values(value_list, known, _WIDTH)
+            timestamp, value, status, indicator, color, calibrated = channel.values
+            update = RawUpdate(
+                channel.item,
+                timestamp,
+                value,
+                status,
+                indicator,
+                color,
+                calibrated,
+                known is None,
+                received_at,
+            )
+            events.append(Heard(update, monotonic_s))
 
     def _count(self) -> bool:
         """Count a data notification; False if it repeats one from before the connection was cut."""
