@@ -149,44 +149,50 @@ def keeper(database_url: str) -> Iterator[psycopg.Connection]:
         yield connection
 
 
+@pytest.fixture
+def standby(database_url: str) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        yield connection
+
+
 def test_of_two_daemons_of_one_source_one_keeps_the_link_and_they_do_not_fight(
-    connection: psycopg.Connection, keeper: psycopg.Connection
+    standby: psycopg.Connection, keeper: psycopg.Connection
 ) -> None:
     first, second = LinkRecorder("isslive"), LinkRecorder("isslive")
     first.record(keeper, Transition(LIVE, at(0)))
-    second.record(connection, Transition(LIVE, at(10)))
-    second.record(connection, Transition(DOWN, at(20)))
-    second.heartbeat(connection, at(30))
+    second.record(standby, Transition(LIVE, at(10)))
+    second.record(standby, Transition(DOWN, at(20)))
+    second.heartbeat(standby, at(30))
     first.heartbeat(keeper, at(31))
-    assert rows(connection) == [("LIVE", 0, 31, None)]
+    assert rows(standby) == [("LIVE", 0, 31, None)]
 
 
 def test_a_standby_that_was_listening_takes_over_without_a_gap_however_late_it_learns(
-    connection: psycopg.Connection, keeper: psycopg.Connection
+    standby: psycopg.Connection, keeper: psycopg.Connection
 ) -> None:
     first, second = LinkRecorder("isslive"), LinkRecorder("isslive")
     first.record(keeper, Transition(LIVE, at(0)))
-    second.record(connection, Transition(LIVE, at(10)))
+    second.record(standby, Transition(LIVE, at(10)))
     first.heartbeat(keeper, at(100))
     keeper.close()
-    wait_until_unlocked(connection)
-    second.heartbeat(connection, at(160))
-    assert rows(connection) == [("LIVE", 0, 160, None)]
+    wait_until_unlocked(standby)
+    second.heartbeat(standby, at(160))
+    assert rows(standby) == [("LIVE", 0, 160, None)]
 
 
 def test_what_the_standby_heard_after_the_last_sign_of_the_keeper_is_told_when_it_takes_over(
-    connection: psycopg.Connection, keeper: psycopg.Connection
+    standby: psycopg.Connection, keeper: psycopg.Connection
 ) -> None:
     first, second = LinkRecorder("isslive"), LinkRecorder("isslive")
     first.record(keeper, Transition(LIVE, at(0)))
-    second.record(connection, Transition(LIVE, at(10)))
+    second.record(standby, Transition(LIVE, at(10)))
     first.heartbeat(keeper, at(100))
-    second.record(connection, Transition(LOS, at(120)))
-    second.record(connection, Transition(LIVE, at(140)))
+    second.record(standby, Transition(LOS, at(120)))
+    second.record(standby, Transition(LIVE, at(140)))
     keeper.close()
-    wait_until_unlocked(connection)
-    second.heartbeat(connection, at(160))
-    assert rows(connection) == [("LIVE", 0, 120, 120), ("LOS", 120, 140, 140), ("LIVE", 140, 160, None)]
+    wait_until_unlocked(standby)
+    second.heartbeat(standby, at(160))
+    assert rows(standby) == [("LIVE", 0, 120, 120), ("LOS", 120, 140, 140), ("LIVE", 140, 160, None)]
 
 
 def wait_until_unlocked(connection: psycopg.Connection) -> None:
