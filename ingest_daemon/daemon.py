@@ -8,11 +8,13 @@ import time
 from collections.abc import Callable
 
 from ingest_daemon.bounded_queue import BoundedQueue
+from ingest_daemon.channel_slice import ChannelSlice
 from ingest_daemon.clock import Clock
-from ingest_daemon.feed import Feed, FeedEvent
+from ingest_daemon.feed import Feed, FeedEvent, Heard
 from ingest_daemon.feed_keeper import FeedKeeper
 from ingest_daemon.interpreter import Interpreter
 from ingest_daemon.link import Link
+from ingest_daemon.outside import Outside, unseen
 from ingest_daemon.store import Store
 
 STEP_S = 0.1
@@ -32,6 +34,8 @@ class Daemon:
         clock: Clock,
         *,
         watch_silence: bool,
+        channels: ChannelSlice = ChannelSlice(),  # noqa: B008  it is frozen
+        outside: Outside | None = None,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._feed = feed
@@ -39,25 +43,34 @@ class Daemon:
         self._store = store
         self._clock = clock
         self._watch_silence = watch_silence
+        self._channels = channels
+        self._outside = outside or unseen()
+        self._heard_s: float | None = None
         self._monotonic_s = monotonic_s
         self._link = Link(monotonic_s())
         self._interpreter = Interpreter(clock, self._link)
 
     def run(self, stop: threading.Event) -> bool:
-        """Work until `stop` is set; False when something received could not be stored before the end."""
-        items = self._store.items(self._monotonic_s())
-        while items is None:
+        """Work until `stop` is set; False when something received could not be stored before the end.
+
+        Raises NoSuchChannelError before anything is subscribed.
+        """
+        catalogue = self._store.items(self._monotonic_s())
+        while catalogue is None:
+            self._outside.round_done(self._monotonic_s(), away_since_s=self._store.away_since_s())
             if stop.wait(STEP_S):
                 return True
-            items = self._store.items(self._monotonic_s())
-        logger.info("subscribing %d items", len(items))
+            catalogue = self._store.items(self._monotonic_s())
+        items = self._channels.items(catalogue)
+        logger.info("subscribing %(items)d items", {"items": len(items)})
         self._link = Link(self._monotonic_s())
         self._interpreter = Interpreter(self._clock, self._link)
-        keeper = FeedKeeper(self._feed, items, self._watch_silence)
+        keeper = FeedKeeper(self._feed, items, self._watch_silence, self._outside.metrics.reconnects.inc)
         try:
             while not stop.wait(STEP_S):
                 self._step(keeper)
         finally:
+            self._outside.manager.stopping()
             keeper.close()
         return self._last_flush()
 
@@ -75,10 +88,20 @@ class Daemon:
             self._link.check(connection, now, monotonic_s)
         self._hand_over_transitions()
         self._store.flush(now if has_caught_up else None, monotonic_s)
+        self._outside.round_done(
+            self._monotonic_s(),
+            self._link.state,
+            self._heard_s,
+            self._store.away_since_s(),
+            len(self._queue) + self._store.in_memory(),
+        )
 
     def _take_events(self, keeper: FeedKeeper | None, limit: int) -> None:
-        results = self._interpreter.interpret(self._queue.take(limit))
+        events = self._queue.take(limit)
+        self._outside.metrics.received.inc(sum(type(event) is Heard for event in events))
+        results = self._interpreter.interpret(events)
         if keeper is not None and self._interpreter.live_heard_s is not None:
+            self._heard_s = self._interpreter.live_heard_s
             keeper.heard(self._interpreter.live_heard_s)
             self._interpreter.live_heard_s = None
         self._store.add(results)
@@ -88,7 +111,7 @@ class Daemon:
         transitions = self._link.transitions()
         for transition in transitions:
             since = transition.at.isoformat(timespec="milliseconds")
-            logger.info("link: %s since %s", transition.state, since)
+            logger.info("link: %(state)s since %(since)s", {"state": transition.state, "since": since})
         self._store.add_transitions(transitions)
 
     def _last_flush(self) -> bool:

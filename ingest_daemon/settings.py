@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,7 +13,11 @@ from typing import Literal
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
+from ingest_daemon.channel_slice import ChannelSlice
+from ingest_daemon.log_lines import LogFormat
+
 NASA_SERVER = "https://push.lightstreamer.com"
+_INSTANCE = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}")
 
 
 class SettingsError(ValueError):
@@ -26,6 +31,7 @@ class Settings:
     server: str
     adapter_set: str
     source: str
+    """Names the link: the kind of feed, and after a slash the instance, if it has a name."""
     clock: Literal["system", "feed"]
     as_of: datetime | None
     queue_capacity: int
@@ -33,6 +39,10 @@ class Settings:
     spool: Path | None
     """Folder for what waits for the database; None: it waits in memory."""
     spool_limit_mb: int
+    channels: ChannelSlice
+    metrics_port: int | None
+    """Port of /metrics and /healthz on loopback; 0: any, None: none."""
+    log_format: LogFormat
     database_url: str = field(repr=False)
 
     @classmethod
@@ -53,15 +63,40 @@ class Settings:
         return cls(
             server=options.server,
             adapter_set=options.adapter_set,
-            source=options.source,
+            source=_source(options.source, options.instance or environment.get("PEEBOT_INSTANCE", "")),
             clock=options.clock,
             as_of=options.as_of,
             queue_capacity=options.queue_capacity,
             feed="tlcp" if feed == "tlcp" else "official",
             spool=Path(spool) if (spool := options.spool or environment.get("PEEBOT_SPOOL")) else None,
             spool_limit_mb=options.spool_limit_mb,
+            channels=ChannelSlice.read(options.channels or environment.get("PEEBOT_CHANNELS", "")),
+            metrics_port=_port(options.metrics_port or environment.get("PEEBOT_METRICS_PORT", "")),
+            log_format=_log_format(options.log_format or environment.get("PEEBOT_LOG_FORMAT") or "text"),
             database_url=_database_url(environment),
         )
+
+
+def _source(kind: str, instance: str) -> str:
+    if instance and not _INSTANCE.fullmatch(instance):
+        raise SettingsError(f"--instance takes up to 40 of a-z, 0-9, '.', '_', '-', not {instance!r}")
+    return f"{kind}/{instance}" if instance else kind
+
+
+def _port(text: str) -> int | None:
+    if not text:
+        return None
+    if not (text.isascii() and text.isdecimal()) or int(text) > 65535:
+        raise SettingsError(
+            f"--metrics-port takes a port number, not {text!r}; the address is always that of loopback"
+        )
+    return int(text)
+
+
+def _log_format(text: str) -> LogFormat:
+    if text not in ("text", "json"):
+        raise SettingsError(f"PEEBOT_LOG_FORMAT must be text or json, not {text!r}")
+    return "json" if text == "json" else "text"
 
 
 def _database_url(environment: Mapping[str, str]) -> str:
@@ -116,4 +151,24 @@ def _parser() -> argparse.ArgumentParser:
         help="where on disk updates wait while the database is away (default: PEEBOT_SPOOL, or nowhere)",
     )
     parser.add_argument("--spool-limit-mb", type=int, default=512, help="(default: %(default)s)")
+    parser.add_argument(
+        "--channels",
+        metavar="LIST",
+        help="items or patterns, as in NODE3*,TIME_* (default: PEEBOT_CHANNELS, or the whole catalogue)",
+    )
+    parser.add_argument(
+        "--instance",
+        metavar="NAME",
+        help="tells this daemon from others on the same database, as in isslive/NAME (or PEEBOT_INSTANCE)",
+    )
+    parser.add_argument(
+        "--metrics-port",
+        metavar="PORT",
+        help="serve /metrics and /healthz on 127.0.0.1; 0: any port (default: PEEBOT_METRICS_PORT, or not)",
+    )
+    parser.add_argument(
+        "--log-format",
+        choices=("text", "json"),
+        help="for people or for machines (default: PEEBOT_LOG_FORMAT, or text)",
+    )
     return parser

@@ -78,13 +78,19 @@ class Store:
         """The number of updates that are not stored yet."""
         return self._backlog.in_memory() + self._backlog.on_disk()[0]
 
+    def in_memory(self) -> int:
+        """The number of updates that would be lost with the process."""
+        return self._backlog.in_memory()
+
     def room(self) -> int:
         """How many updates can be taken now; 0 when neither the database nor the disk takes any."""
         return max(self._capacity - self._backlog.in_memory(), 0)
 
     def away_since_s(self) -> float | None:
-        """Since when (monotonic) the database can't be used; None when it can, as far as is known."""
-        return self._outage.since_s
+        """Since when (monotonic) the database can't be used or answers nothing; None when all is well."""
+        if self._outage.since_s is None and self._database_is_away(self._monotonic_s()):
+            return self._progress_s
+        return self._catalogue_outage.since_s if self._outage.since_s is None else self._outage.since_s
 
     def items(self, monotonic_s: float) -> Sequence[str] | None:
         """The items of the channel catalogue; None when nobody can tell (now).
@@ -114,6 +120,9 @@ class Store:
                 rejections.append(result)
         for start in range(0, len(readings), BATCH):
             self._backlog.put(Portion(self._origin, readings[start : start + BATCH]))
+        for rejection in rejections:
+            count = rejection.fields.get("count")
+            self._metrics.rejected(rejection.reason, count if isinstance(count, int) else 1)
         self._put_rejections(self._limit.admit(rejections))
 
     def add_transitions(self, transitions: Iterable[Transition]) -> None:
