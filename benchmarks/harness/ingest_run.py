@@ -49,7 +49,7 @@ def run_load(server_url: str, feed: str, load: Load) -> RunResult:
         scratch_database(server_url) as url,
         tempfile.TemporaryDirectory(prefix="peebot-bench-") as folder,
         LoadSource() as source,
-        IngestDaemon(source.url, feed, url, Path(folder) / "ingest.log") as daemon,
+        IngestDaemon(source.url, feed, url, Path(folder)) as daemon,
     ):
         items = source.wait_until_subscribed(daemon)
         with CommitLog(url, source.committed) as log:

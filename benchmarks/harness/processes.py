@@ -101,14 +101,14 @@ class LoadSource:
 
 
 class IngestDaemon:
-    """`python -m ingest_daemon` as users run it."""
+    """`python -m ingest_daemon` as users run it, with a spool; its files go to `folder`."""
 
-    def __init__(self, server: str, feed: str, database_url: str, log: Path) -> None:
-        self._log = log
+    def __init__(self, server: str, feed: str, database_url: str, folder: Path) -> None:
+        self._log = folder / "ingest.log"
         command = [sys.executable, "-P", "-m", "ingest_daemon", "--server", server, "--source", "simulator"]
-        with log.open("wb") as sink:
+        with self._log.open("wb") as sink:
             self._process = subprocess.Popen(  # noqa: S603
-                [*command, "--feed", feed],
+                [*command, "--feed", feed, "--spool", str(folder / "spool")],
                 env={**os.environ, "PEEBOT_DATABASE_URL": database_url},
                 stdin=subprocess.DEVNULL,
                 stdout=sink,

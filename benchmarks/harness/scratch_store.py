@@ -14,8 +14,9 @@ import psycopg
 from psycopg import sql as pgsql
 from psycopg.conninfo import make_conninfo
 
-from peebot_local.database import mendable
+from peebot_local.database import describe, mendable
 from peebot_local.embedded_postgres import EmbeddedPostgres
+from peebot_local.errors import MendableError
 from peebot_local.settings import Settings
 from sql.migrate import migrate
 
@@ -56,6 +57,17 @@ def scratch_database(server_url: str) -> Iterator[str]:
     finally:
         with psycopg.connect(server_url, autocommit=True) as connection:
             connection.execute(pgsql.SQL("DROP DATABASE {} WITH (FORCE)").format(pgsql.Identifier(name)))
+
+
+@contextmanager
+def empty_database(database_url: str) -> Iterator[str]:
+    """This database itself, which must hold no reading; what is stored in it stays there."""
+    with mendable(database_url):
+        migrate(database_url)
+        with psycopg.connect(database_url) as connection:
+            if connection.execute("SELECT FROM telemetry_reading LIMIT 1").fetchone() is not None:
+                raise MendableError(f"{describe(database_url)} holds readings; give an empty database")
+    yield database_url
 
 
 def describe_store(database_url: str) -> str:

@@ -12,7 +12,7 @@ PROMISED = {"rate_per_s", "lost", "doubled", "p50_ms", "p99_ms", "cpu_us_per_msg
 @pytest.mark.slow
 def test_bench_ingest_delivers_what_architecture_md_promises_and_loses_nothing(bench: Bench) -> None:
     result = bench(
-        "ingest", "--seconds", "2", "--in-flight", "2000", "--fast-rate", "500", "--peer-seconds", "0.1"
+        "ingest", "--seconds", "1", "--in-flight", "2000", "--fast-rate", "500", "--peer-seconds", "0.1"
     )
     for feed in ("official", "tlcp"):
         assert result[feed].keys() >= PROMISED
