@@ -11,6 +11,7 @@ import pytest
 from benchmarks.harness.volume import BUSY_CHANNELS, RATE_PER_S, build
 from benchmarks.harness.windows import measure_windows
 from tests.benchmarks.conftest import Bench
+from tests.conftest import Server
 
 
 def test_the_volume_has_the_station_s_rate_in_order_of_time_on_all_channels(
@@ -45,3 +46,13 @@ def test_bench_store_delivers_what_architecture_md_promises(bench: Bench) -> Non
     assert 80 < result["bytes_per_row"] < 300
     assert result["bytes_per_row_compressed"] is None
     assert 0 < result["window_ms"]["p50"] <= result["window_ms"]["p99"]
+
+
+@pytest.mark.slow
+def test_bench_store_tells_the_bytes_before_and_after_compression_where_there_is_one(
+    bench: Bench, community_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PEEBOT_DATABASE_URL", community_server.url("bench_store"))
+    result = bench("store", "--in-place", "--days", "0.01", "--windows", "5")
+    assert result["bytes_per_row"] > 2 * result["bytes_per_row_compressed"] > 0
+    assert result["window_ms_compressed"]["rows"] == result["window_ms"]["rows"]
