@@ -111,7 +111,10 @@ class Backlog:
                 self._forget(len(taken.portions))
 
     def _leave_out_first(self, record: Record, error: PortionError) -> None:
-        logger.error("a record of the spool with %d updates is left out: %s", record.readings, error)
+        logger.error(
+            "a record of the spool with %(updates)d updates is left out: %(error)s",
+            {"updates": record.readings, "error": error},
+        )
         with self._changed:
             assert self._spool is not None  # noqa: S101  the record came from it
             self._spool.acknowledge(1)

@@ -123,7 +123,10 @@ class Committer:
         if isinstance(result, Rejection):
             # Ours, and made to be storable.
             raise error
-        logger.error("the database refuses a reading of %s: %s", result.item, one_line(error))
+        logger.error(
+            "the database refuses a reading of %(item)s: %(error)s",
+            {"item": result.item, "error": one_line(error)},
+        )
         self._metrics.rejected("database_refused")
         fields = {"ts": result.ts.isoformat(), "Value": result.raw_value, "Status.Class": result.status_class}
         rejection = Rejection(result.item, fields, "database_refused", result.received_at)

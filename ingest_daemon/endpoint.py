@@ -67,7 +67,7 @@ class _Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET  # noqa: N815
 
     def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
-        logger.debug(format, *arguments)
+        logger.debug("HTTP: %(request)s", {"request": format % arguments})
 
     def _answer(self, status: HTTPStatus, content_type: str, body: bytes) -> None:
         self.send_response(status)

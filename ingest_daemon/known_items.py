@@ -19,7 +19,9 @@ def remember(folder: Path, items: Sequence[str]) -> None:
         draft.write_text(json.dumps(list(items)))
         draft.replace(folder / _NAME)
     except OSError as error:
-        logger.warning("the channels could not be noted down for the next start: %s", error.strerror)
+        logger.warning(
+            "the channels could not be noted down for the next start: %(error)s", {"error": error.strerror}
+        )
 
 
 def recall(folder: Path) -> Sequence[str] | None:

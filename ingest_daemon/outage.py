@@ -50,18 +50,22 @@ class Outage:
             self._complaint, self._complain_again_s = complaint, monotonic_s + COMPLAIN_EVERY_S
             is_away = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
             logger.warning(
-                "%s: %s; %s; trying again in %.1f s",
-                "database away" if is_away else "database not usable (is it migrated?)",
-                complaint,
-                waiting,
-                pause_s,
+                "database %(trouble)s: %(error)s; %(waiting)s; trying again in %(pause_s).1f s",
+                {
+                    "trouble": "away" if is_away else "not usable (is it migrated?)",
+                    "error": complaint,
+                    "waiting": waiting,
+                    "pause_s": pause_s,
+                },
             )
         return pause_s
 
     def is_over(self) -> None:
         """Note that the database can be used."""
         if self._failures:
-            logger.info("the database is back after %d failed attempts", self._failures)
+            logger.info(
+                "the database is back after %(failures)d failed attempts", {"failures": self._failures}
+            )
         self.since_s = None
         self._failures = 0
         self._complaint = ""

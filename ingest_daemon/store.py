@@ -173,9 +173,12 @@ class Store:
             self._try_spool_s = float("-inf")
             is_safe = self._move_to_disk(self._monotonic_s())
         if not is_safe:
-            logger.error("stopped with %d updates that could not be stored", self._backlog.in_memory())
+            logger.error(
+                "stopped with %(updates)d updates that could not be stored",
+                {"updates": self._backlog.in_memory()},
+            )
         elif on_disk := self._backlog.on_disk()[0]:
-            logger.info("%d updates wait in the spool for the next start", on_disk)
+            logger.info("%(updates)d updates wait in the spool for the next start", {"updates": on_disk})
         self.close()
         return is_safe
 
@@ -204,7 +207,10 @@ class Store:
             except SpoolFullError as error:
                 self._try_spool_s = monotonic_s + TRY_FULL_SPOOL_EVERY_S
                 if not self._spool_is_full:
-                    logger.error("%s: updates stay in memory, %d at most", error, self._capacity)
+                    logger.error(
+                        "%(error)s: updates stay in memory, %(at_most)d at most",
+                        {"error": error, "at_most": self._capacity},
+                    )
                 self._spool_is_full = True
             else:
                 if self._spool_is_full:
@@ -219,7 +225,7 @@ class Store:
     def _put_losses(self, now: datetime, monotonic_s: float) -> None:
         if self._lost and monotonic_s - self._tell_lost_s >= TELL_LOST_EVERY_S:
             self._tell_lost_s = monotonic_s
-            logger.error("%d updates are lost: the queue was full", self._lost)
+            logger.error("%(updates)d updates are lost: the queue was full", {"updates": self._lost})
             lost = Rejection("*", {"count": self._lost}, "queue_overflow", now)
             self._put_rejections(self._limit.admit([lost]))
             self._lost = 0
@@ -227,7 +233,10 @@ class Store:
     def _put_damage(self, now: datetime) -> None:
         records, updates = self._backlog.take_damage()
         if records:
-            logger.error("%d records of the spool were torn, with %d updates or more", records, updates)
+            logger.error(
+                "%(records)d records of the spool were torn, with %(updates)d updates or more",
+                {"records": records, "updates": updates},
+            )
             self._metrics.rejected("spool_damaged", max(updates, 1))
             damage = Rejection("*", {"records": records, "count": updates}, "spool_damaged", now)
             self._put_rejections(self._limit.admit([damage]))
@@ -243,12 +252,15 @@ class Store:
         self._reported_s = monotonic_s
         before, self._reported_counts = self._reported_counts, self._counts
         logger.info(
-            "in the last minute: %d stored, %d duplicates, %d rejected; %d wait in memory, %d in the spool",
-            self._counts.stored - before.stored,
-            self._counts.duplicates - before.duplicates,
-            self._counts.rejected - before.rejected,
-            self._backlog.in_memory(),
-            self._backlog.on_disk()[0],
+            "in the last minute: %(stored)d stored, %(duplicates)d duplicates, %(rejected)d rejected; "
+            "%(in_memory)d wait in memory, %(in_spool)d in the spool",
+            {
+                "stored": self._counts.stored - before.stored,
+                "duplicates": self._counts.duplicates - before.duplicates,
+                "rejected": self._counts.rejected - before.rejected,
+                "in_memory": self._backlog.in_memory(),
+                "in_spool": self._backlog.on_disk()[0],
+            },
         )
 
     def _store_until_stopped(self) -> None:

@@ -224,7 +224,10 @@ class _Reader:
             pause_s = self._backoff.failed(self._monotonic_s()) * random.uniform(0.5, 1.0)  # noqa: S311
         if trouble:
             self.doing = trouble
-            logger.warning("the connection has ended: %s; trying again in %.1f s", trouble, pause_s)
+            logger.warning(
+                "the connection has ended: %(trouble)s; trying again in %(pause_s).1f s",
+                {"trouble": trouble, "pause_s": pause_s},
+            )
         await asyncio.sleep(pause_s)
 
     def _connected(self) -> None:

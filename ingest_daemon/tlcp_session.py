@@ -252,7 +252,10 @@ class TlcpSession:
             return
         self._groups.remove(refused.items)
         if len(refused.items) == 1:
-            logger.warning("the server refuses item %s: %d %s", refused.items[0], code, message)
+            logger.warning(
+                "the server refuses item %(item)s: %(code)d %(error)s",
+                {"item": refused.items[0], "code": code, "error": message},
+            )
             return
         middle = len(refused.items) // 2
         halves = [refused.items[:middle], refused.items[middle:]]
