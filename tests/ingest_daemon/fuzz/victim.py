@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from datetime import UTC, datetime
 
 from ingest_daemon.clock import SystemClock
@@ -72,6 +73,7 @@ class Victim:
                 self.readings += 1
                 assert "\x00" not in result.raw_value
                 assert len(result.raw_value.encode()) <= 4000
+                assert result.value is None or math.isfinite(result.value)
                 assert result.ts.tzinfo is UTC
                 assert -(2**63) <= result.event_id < 2**63
             else:
