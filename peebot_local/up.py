@@ -14,7 +14,14 @@ def up_plan(settings: Settings, home: Home) -> Plan:
     """Listen to the feed of the settings; while it is unreachable the daemon goes on trying."""
 
     def feed(running: Running) -> None:
-        spool = running.home.spool(_SOURCE)
-        running.supervisor.start(ingest(running.database_url, settings.feed_url, _SOURCE, spool=spool))
+        running.supervisor.start(
+            ingest(
+                running.database_url,
+                settings.feed_url,
+                _SOURCE,
+                spool=running.home.spool(_SOURCE),
+                metrics_port=running.metrics_port,
+            )
+        )
 
     return Plan(title=f"PeeBot on {settings.feed_url}", feed=feed)
