@@ -38,6 +38,7 @@ class Endpoint:
 class _Server(ThreadingTCPServer):
     allow_reuse_address = True
     daemon_threads = True
+    request_queue_size = 64
 
     def __init__(self, port: int, metrics: Metrics, health: Health) -> None:
         self.metrics = metrics
