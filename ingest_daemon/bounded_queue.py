@@ -44,6 +44,11 @@ class BoundedQueue(Generic[T]):
             self._items.extend(items[:room])
             return min(room, len(items))
 
+    def force(self, items: Sequence[T]) -> None:
+        """Append all, even beyond the capacity: the last few of one that will put no more."""
+        with self._changed:
+            self._items.extend(items)
+
     def wait_for_room(self, timeout_s: float) -> bool:
         """Block until at least one item fits; False when none does after `timeout_s` seconds."""
         with self._changed:

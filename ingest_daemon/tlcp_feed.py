@@ -12,6 +12,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from urllib.parse import urlsplit
 
@@ -109,6 +110,7 @@ class _Reader:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="tlcp_feed", daemon=True)
         self._task: asyncio.Task[None] | None = None
+        self._is_stopping = False
 
     def start(self) -> None:
         self._task = self._loop.create_task(self._listen())
@@ -116,12 +118,18 @@ class _Reader:
 
     def stop(self) -> None:
         """Returns when all that was received is in the queue."""
-        if self._thread.is_alive() and self._task is not None:
-            self._loop.call_soon_threadsafe(self._task.cancel)
+        self._is_stopping = True
+        # A thread that has failed has closed its loop.
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._cancel)
         self._thread.join()
         # Whoever stops the feed empties the queue afterwards, so that waiting for room would be for ever.
-        self._queue.extend(self._events)
+        self._queue.force(self._events)
         self._events.clear()
+
+    def _cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
 
     def _run(self) -> None:
         assert self._task is not None  # noqa: S101  start() made it
@@ -138,7 +146,7 @@ class _Reader:
 
     async def _listen(self) -> None:
         async with aiohttp.ClientSession() as http:
-            while True:
+            while not self._is_stopping:
                 started_s = self._monotonic_s()
                 trouble, is_forgotten = "", False
                 try:
@@ -184,7 +192,9 @@ class _Reader:
                 except asyncio.CancelledError:
                     # Stopped, or silent for too long.
                     if not limit.expired():
-                        await self._send(web_socket, [session.farewell()])
+                        # Whether it still hears that or not.
+                        with suppress(aiohttp.ClientError, OSError):
+                            await self._send(web_socket, [session.farewell()])
                     raise
         except TimeoutError:
             raise ConnectionLostError("no answer" if not session.is_bound else "silence") from None

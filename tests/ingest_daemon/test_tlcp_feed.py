@@ -115,6 +115,26 @@ def test_a_feed_that_waits_for_room_can_be_closed(simulator: ServerThread) -> No
     feed.close()
     assert time.monotonic() - started < 2.0
     wait_until(lambda: not bound(simulator))
+    # What it had read but found no room for is not lost.
+    taken = events.take(1000)
+    assert [event.update.value for event in taken if isinstance(event, Heard)][:11] == list(
+        map(str, range(11))
+    )
+    assert len(taken) > 11
+    assert events.take_dropped() == 0
+
+
+@pytest.mark.parametrize("fault", ["drop", "forget", "loop"])
+def test_a_feed_can_be_closed_at_any_moment(fault: str, simulator: ServerThread) -> None:
+    for moment in range(12):
+        feed = TlcpFeed(simulator.url, "ISSLIVE", BoundedQueue(100))
+        feed.open([LEVEL])
+        time.sleep(0.002 * moment)
+        simulator.call(lambda server: getattr(server.faults, fault)())
+        time.sleep(0.0005 * (moment % 3))
+        started = time.monotonic()
+        feed.close()
+        assert time.monotonic() - started < 1.5
 
 
 def test_a_closed_feed_can_be_opened_again(simulator: ServerThread) -> None:
