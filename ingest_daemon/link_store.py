@@ -50,7 +50,7 @@ class LinkRecorder:
     """Writes the transitions of one daemon's link; the first takes over what a former daemon left open.
 
     While another daemon keeps the link of the same source, transitions are only remembered; when that one is
-    gone, they are written and tell what this one has heard meanwhile (docs/decisions/0011).
+    gone, they are written and tell what this one has heard meanwhile (docs/decisions/0012).
     """
 
     def __init__(self, source: str, *, continues: bool = False) -> None:
