@@ -21,6 +21,7 @@ from ingest_daemon.spool import Spool
 from ingest_daemon.store import Store
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+_COMMIT = b"Q\x00\x00\x00\x0bCOMMIT\x00"
 NOWHERE = "postgresql://peebot@127.0.0.1:1/peebot"
 
 
@@ -93,7 +94,7 @@ class Proxy:
     def _forward_watched(self, client: socket.socket, server: socket.socket) -> None:
         try:
             while data := client.recv(65536):
-                if self.cut.is_set() and b"COMMIT" in data:
+                if self.cut.is_set() and _COMMIT in data:
                     self.cut.clear()
                     self.cuts += 1
                     # The server gets it; the client will never hear what came of it.
