@@ -6,19 +6,19 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 
 from ingest_daemon.bounded_queue import BoundedQueue
+from ingest_daemon.channel_slice import ChannelSlice
 from ingest_daemon.clock import Clock
-from ingest_daemon.feed import Feed, FeedEvent, Heard, SessionLost, UpdatesLost
+from ingest_daemon.feed import Feed, FeedEvent, Heard
 from ingest_daemon.feed_keeper import FeedKeeper
-from ingest_daemon.link import CLOCK_ITEM, Link
-from ingest_daemon.reading import Reading, Rejection, parse
+from ingest_daemon.interpreter import Interpreter
+from ingest_daemon.link import Link
+from ingest_daemon.outside import Outside, unseen
 from ingest_daemon.store import Store
 
 STEP_S = 0.1
 """Seconds between two batches: what arrives is committed 250 ms later at the latest."""
-LAST_FLUSH_S = 5.0
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +34,8 @@ class Daemon:
         clock: Clock,
         *,
         watch_silence: bool,
+        channels: ChannelSlice = ChannelSlice(),  # noqa: B008  it is frozen
+        outside: Outside | None = None,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._feed = feed
@@ -41,23 +43,34 @@ class Daemon:
         self._store = store
         self._clock = clock
         self._watch_silence = watch_silence
+        self._channels = channels
+        self._outside = outside or unseen()
+        self._heard_s: float | None = None
         self._monotonic_s = monotonic_s
         self._link = Link(monotonic_s())
+        self._interpreter = Interpreter(clock, self._link)
 
     def run(self, stop: threading.Event) -> bool:
-        """Work until `stop` is set; False when something received could not be stored before the end."""
-        items = self._store.items(self._monotonic_s())
-        while items is None:
+        """Work until `stop` is set; False when something received could not be stored before the end.
+
+        Raises NoSuchChannelError before anything is subscribed.
+        """
+        catalogue = self._store.items(self._monotonic_s())
+        while catalogue is None:
+            self._outside.round_done(self._monotonic_s(), away_since_s=self._store.away_since_s())
             if stop.wait(STEP_S):
                 return True
-            items = self._store.items(self._monotonic_s())
-        logger.info("subscribing %d items", len(items))
+            catalogue = self._store.items(self._monotonic_s())
+        items = self._channels.items(catalogue)
+        logger.info("subscribing %(items)d items", {"items": len(items)})
         self._link = Link(self._monotonic_s())
-        keeper = FeedKeeper(self._feed, items, self._watch_silence)
+        self._interpreter = Interpreter(self._clock, self._link)
+        keeper = FeedKeeper(self._feed, items, self._watch_silence, self._outside.metrics.reconnects.inc)
         try:
             while not stop.wait(STEP_S):
                 self._step(keeper)
         finally:
+            self._outside.manager.stopping()
             keeper.close()
         return self._last_flush()
 
@@ -65,58 +78,44 @@ class Daemon:
         # Read before the queue is: what came before `now` is stored when the link is confirmed up to `now`.
         now, monotonic_s = self._clock.now(), self._monotonic_s()
         connection = keeper.check(monotonic_s)
-        self._take_events(keeper)
-        if now is not None:
+        room = self._store.room()
+        has_caught_up = len(self._queue) <= room
+        self._take_events(keeper, room)
+        if not has_caught_up:
+            # This is no silence: what the feed says waits until it can be stored, and the link is not known.
+            keeper.heard(monotonic_s)
+        elif now is not None:
             self._link.check(connection, now, monotonic_s)
         self._hand_over_transitions()
-        self._store.flush(now, monotonic_s)
+        self._store.flush(now if has_caught_up else None, monotonic_s)
+        self._outside.round_done(
+            self._monotonic_s(),
+            self._link.state,
+            self._heard_s,
+            self._store.away_since_s(),
+            len(self._queue) + self._store.in_memory(),
+        )
 
-    def _take_events(self, keeper: FeedKeeper | None) -> None:
-        results: list[Reading | Rejection] = []
-        for event in self._queue.take(len(self._queue)):
-            match event:
-                case Heard():
-                    results.append(self._interpret(event))
-                    if keeper is not None and not event.update.is_snapshot:
-                        keeper.heard(event.monotonic_s)
-                case SessionLost():
-                    self._link.session_lost()
-                case UpdatesLost(item, count, heard_at):
-                    received_at = self._clock.received(heard_at)
-                    results.append(Rejection(item, {"count": count}, "lost_by_server", received_at))
+    def _take_events(self, keeper: FeedKeeper | None, limit: int) -> None:
+        events = self._queue.take(limit)
+        self._outside.metrics.received.inc(sum(type(event) is Heard for event in events))
+        results = self._interpreter.interpret(events)
+        if keeper is not None and self._interpreter.live_heard_s is not None:
+            self._heard_s = self._interpreter.live_heard_s
+            keeper.heard(self._interpreter.live_heard_s)
+            self._interpreter.live_heard_s = None
         self._store.add(results)
         self._store.add_lost(self._queue.take_dropped())
-
-    def _interpret(self, heard: Heard) -> Reading | Rejection:
-        heard_at = heard.update.received_at
-        reference = self._clock.dating_reference(heard_at)
-        update = heard.update if reference is heard_at else replace(heard.update, received_at=reference)
-        result = parse(update)
-        if isinstance(result, Reading):
-            self._clock.observe(result)
-        received_at = self._clock.received(heard_at)
-        if self._clock.now() is not None:
-            self._link.heard(received_at)
-            if isinstance(result, Reading) and result.item == CLOCK_ITEM:
-                self._link.tick(result, received_at, heard.monotonic_s)
-        return result if received_at is result.received_at else replace(result, received_at=received_at)
 
     def _hand_over_transitions(self) -> None:
         transitions = self._link.transitions()
         for transition in transitions:
             since = transition.at.isoformat(timespec="milliseconds")
-            logger.info("link: %s since %s", transition.state, since)
+            logger.info("link: %(state)s since %(since)s", {"state": transition.state, "since": since})
         self._store.add_transitions(transitions)
 
     def _last_flush(self) -> bool:
         now = self._clock.now()
-        self._take_events(None)
+        self._take_events(None, len(self._queue))
         self._hand_over_transitions()
-        deadline_s = self._monotonic_s() + LAST_FLUSH_S
-        while not self._store.flush(now, self._monotonic_s()):
-            if self._monotonic_s() > deadline_s:
-                logger.error("stopped with %d updates that could not be stored", self._store.waiting())
-                return False
-            time.sleep(STEP_S)
-        self._store.close()
-        return True
+        return self._store.finish(now)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ingest_daemon.link import Connection
 from ingest_daemon.reading import RawUpdate
@@ -13,8 +13,7 @@ from ingest_daemon.reading import RawUpdate
 FIELDS = ("TimeStamp", "Value", "Status.Class", "Status.Indicator", "Status.Color", "CalibratedData")
 
 
-@dataclass(frozen=True, slots=True)
-class Heard:
+class Heard(NamedTuple):
     """An update, and the monotonic clock (s) at its arrival."""
 
     update: RawUpdate
@@ -35,7 +34,16 @@ class UpdatesLost:
     received_at: datetime
 
 
-FeedEvent = Heard | SessionLost | UpdatesLost
+@dataclass(frozen=True, slots=True)
+class LineRejected:
+    """The server has said something that is not in the protocol: what it was, or what is wrong with it."""
+
+    text: str
+    reason: str
+    received_at: datetime
+
+
+FeedEvent = Heard | SessionLost | UpdatesLost | LineRejected
 
 
 class Feed(Protocol):

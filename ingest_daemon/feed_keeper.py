@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ingest_daemon.backoff import Backoff
 from ingest_daemon.feed import Feed
@@ -22,11 +22,20 @@ logger = logging.getLogger(__name__)
 class FeedKeeper:
     """Watches one feed from outside; all times are seconds of a monotonic clock."""
 
-    def __init__(self, feed: Feed, items: Sequence[str], watch_silence: bool) -> None:
+    def __init__(
+        self,
+        feed: Feed,
+        items: Sequence[str],
+        watch_silence: bool,
+        reconnected: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`reconnected` is called for each connection after the first."""
         self._feed = feed
         self._items = items
         self._watch_silence = watch_silence
         self._backoff = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S)
+        self._reconnected = reconnected
+        self._has_been_connected = False
         self._is_open = False
         self._logged: Connection | None = None
         self._silence_limit_s = SILENCE_S
@@ -49,7 +58,10 @@ class FeedKeeper:
         self._log_change(connection)
         if connection is Connection.FAILED:
             pause_s = self._backoff.failed(monotonic_s)
-            logger.warning("the feed has ended: %s; trying again in %.0f s", self._feed.describe(), pause_s)
+            logger.warning(
+                "the feed has ended: %(feed)s; trying again in %(pause_s).0f s",
+                {"feed": self._feed.describe(), "pause_s": pause_s},
+            )
             self._close()
         elif connection is Connection.DISCONNECTED:
             self._quiet_since_s = monotonic_s
@@ -65,7 +77,9 @@ class FeedKeeper:
         quiet_s = monotonic_s - self._quiet_since_s
         if self._watch_silence and quiet_s > self._silence_limit_s:
             self._silence_limit_s = min(2 * self._silence_limit_s, LONGEST_SILENCE_S)
-            logger.warning("connected, but no update for %.0f s: opening the feed again", quiet_s)
+            logger.warning(
+                "connected, but no update for %(quiet_s).0f s: opening the feed again", {"quiet_s": quiet_s}
+            )
             self._close()
             self._open(monotonic_s)
         elif monotonic_s - self._tended_s >= TEND_EVERY_S:
@@ -74,6 +88,8 @@ class FeedKeeper:
 
     def _open(self, monotonic_s: float) -> None:
         self._quiet_since_s = monotonic_s
+        if self._logged is Connection.CONNECTED:
+            self._logged = None
         self._feed.open(self._items)
         self._is_open = True
 
@@ -84,6 +100,14 @@ class FeedKeeper:
 
     def _log_change(self, connection: Connection) -> None:
         # Not the feed's own words: while the server is away they change every few seconds.
-        if connection is not self._logged:
-            self._logged = connection
-            logger.info("feed: %s (%s)", connection.value, self._feed.describe())
+        if connection is self._logged:
+            return
+        self._logged = connection
+        logger.info(
+            "feed: %(connection)s (%(feed)s)",
+            {"connection": connection.value, "feed": self._feed.describe()},
+        )
+        if connection is Connection.CONNECTED:
+            if self._has_been_connected:
+                self._reconnected()
+            self._has_been_connected = True

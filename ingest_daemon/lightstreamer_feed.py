@@ -87,7 +87,9 @@ class LightstreamerFeed:
             items = subscription.getItems()
             self._client.unsubscribe(subscription)
             if len(items) == 1:
-                logger.warning("the server refuses item %s: %s", items[0], error)
+                logger.warning(
+                    "the server refuses item %(item)s: %(error)s", {"item": items[0], "error": error}
+                )
                 continue
             middle = len(items) // 2
             self._subscribe(items[:middle])
@@ -147,8 +149,15 @@ class _UpdateListener(SubscriptionListener):  # type: ignore[misc]
         self._queue.put(
             Heard(
                 RawUpdate(
-                    update.getItemName(), value(1), value(2), value(3), value(4), value(5), value(6),
-                    update.isSnapshot(), self._now(),
+                    update.getItemName(),
+                    value(1),
+                    value(2),
+                    value(3),
+                    value(4),
+                    value(5),
+                    value(6),
+                    update.isSnapshot(),
+                    self._now(),
                 ),
                 self._monotonic_s(),
             )

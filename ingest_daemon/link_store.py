@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -11,7 +13,11 @@ from ingest_daemon.link import LinkState, Transition
 
 CONTINUATION = timedelta(seconds=1.5)
 """How old the last sign of a former daemon may be to count as uninterrupted."""
+PENDING = 10_000
+"""Transitions that a daemon remembers while another one keeps the link of its source."""
 
+# One writer a source, for as long as its session lives: whoever comes second stands by.
+_KEEP = "SELECT pg_try_advisory_lock(hashtextextended('link_interval ' || %s, 0))"
 _OPEN_INTERVAL = """
 SELECT link_interval_id, state, started_at, last_seen_at
 FROM link_interval WHERE source = %s AND ended_at IS NULL FOR UPDATE
@@ -29,6 +35,8 @@ ORDER BY hour
 ON CONFLICT (hour) DO UPDATE SET revision = r.revision + 1, updated_at = clock_timestamp()
 """
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class _Open:
@@ -39,16 +47,66 @@ class _Open:
 
 
 class LinkRecorder:
-    """Writes the transitions of one daemon's link; the first takes over what a former daemon left open."""
+    """Writes the transitions of one daemon's link; the first takes over what a former daemon left open.
 
-    def __init__(self, source: str) -> None:
+    While another daemon keeps the link of the same source, transitions are only remembered; when that one is
+    gone, they are written and tell what this one has heard meanwhile (docs/decisions/0012).
+    """
+
+    def __init__(self, source: str, *, continues: bool = False) -> None:
+        """`continues`: this daemon has recorded before, through another recorder."""
         self._source = source
-        self._took_over = False
+        self._took_over = continues
+        self._kept_on: psycopg.Connection | None = None
+        self._stands_by = False
+        self._pending: deque[Transition] = deque(maxlen=PENDING)
         # What a former daemon has confirmed is not disproved by a replay that starts again before it.
         self._confirmed_until: datetime | None = None
 
     def record(self, connection: psycopg.Connection, transition: Transition) -> None:
-        """Store a transition in one transaction; the same one again changes nothing."""
+        """Store a transition, in one transaction, or remember it; the same one again changes nothing."""
+        self._pending.append(transition)
+        self._catch_up(connection)
+
+    def heartbeat(self, connection: psycopg.Connection, now: datetime) -> None:
+        """Confirm the open interval up to `now`; everything received before `now` must be stored already."""
+        if not self._catch_up(connection) or not self._took_over:
+            return
+        with connection.transaction():
+            current = self._open_interval(connection)
+            if current is None or current.last_seen_at >= now:
+                return
+            connection.execute(_SEEN, [now, current.interval_id])
+            # Whoever has computed the last minute of an hour before this does not know it live to its end.
+            if current.state is LinkState.LIVE and _hour(now) != _hour(current.last_seen_at):
+                _revise(connection, current.last_seen_at, now)
+
+    def _catch_up(self, connection: psycopg.Connection) -> bool:
+        """Write what is pending if the link is this daemon's to keep; whether it is."""
+        if not self._keeps(connection):
+            return False
+        while self._pending:
+            self._write(connection, self._pending[0])
+            self._pending.popleft()
+        return True
+
+    def _keeps(self, connection: psycopg.Connection) -> bool:
+        if self._kept_on is connection:
+            return True
+        row = connection.execute(_KEEP, [self._source]).fetchone()
+        stands_by = row != (True,)
+        if stands_by != self._stands_by:
+            logger.info(
+                "another daemon keeps the link of %(source)s: standing by"
+                if stands_by
+                else "keeping the link of %(source)s now",
+                {"source": self._source},
+            )
+        self._stands_by = stands_by
+        self._kept_on = None if stands_by else connection
+        return not stands_by
+
+    def _write(self, connection: psycopg.Connection, transition: Transition) -> None:
         with connection.transaction():
             left_open = self._open_interval(connection)
             if left_open is None:
@@ -61,19 +119,6 @@ class LinkRecorder:
         if not self._took_over:
             self._took_over = True
             self._confirmed_until = left_open.last_seen_at if left_open else None
-
-    def heartbeat(self, connection: psycopg.Connection, now: datetime) -> None:
-        """Confirm the open interval up to `now`; everything received before `now` must be stored already."""
-        if not self._took_over:
-            return
-        with connection.transaction():
-            current = self._open_interval(connection)
-            if current is None or current.last_seen_at >= now:
-                return
-            connection.execute(_SEEN, [now, current.interval_id])
-            # Whoever has computed the last minute of an hour before this does not know it live to its end.
-            if current.state is LinkState.LIVE and _hour(now) != _hour(current.last_seen_at):
-                _revise(connection, current.last_seen_at, now)
 
     def _switch(self, connection: psycopg.Connection, current: _Open, transition: Transition) -> None:
         if current.state is transition.state:

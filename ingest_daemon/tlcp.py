@@ -126,25 +126,38 @@ def decode_values(value_list: str, previous: Sequence[str | None] | None, width:
     Raises ProtocolError where the list does not fit; diffs (`^P`, `^T`) are refused: a client that
     announces `LS_supported_diffs=` (empty) never gets one.
     """
-    values: list[str | None] = []
-    for token in value_list.split("|"):
-        if token == "":
-            count = 1
-        elif token[0] == "^":
-            if not token[1:].isdecimal():
-                raise ProtocolError(f"unsupported token {token!r}")
-            count = int(token[1:])
-        else:
-            values.append(_decode_value(token))
-            continue
-        if previous is None:
+    tokens = value_list.split("|")
+    if previous is None:
+        if len(tokens) != width:
+            raise ProtocolError(f"{len(tokens)} values for {width} fields")
+        if any(not token or token[0] == "^" for token in tokens):
             raise ProtocolError("an unchanged field in the first update of an item")
-        if len(values) + count > width:
-            raise ProtocolError(f"{token!r} points past the last of {width} fields")
-        values.extend(previous[len(values) : len(values) + count])
-    if len(values) != width:
-        raise ProtocolError(f"{len(values)} values for {width} fields")
+        return tuple(map(_decode_value, tokens))
+    values = list(previous)
+    field = 0
+    for token in tokens:
+        if not token:
+            field += 1
+        elif token[0] == "^":
+            field += _count_of_unchanged(token, width - field)
+        elif field < width:
+            values[field] = _decode_value(token)
+            field += 1
+        else:
+            raise ProtocolError(f"more than {width} values")
+    if field != width:
+        raise ProtocolError(f"{field} values for {width} fields")
     return tuple(values)
+
+
+def _count_of_unchanged(token: str, at_most: int) -> int:
+    digits = token[1:4]
+    if len(token) > 4 or not digits.isdecimal() or not digits.isascii():
+        raise ProtocolError(f"unsupported token {token[:20]!r}")
+    count = int(digits)
+    if not 1 <= count <= at_most:
+        raise ProtocolError(f"{token!r} with {at_most} fields left")
+    return count
 
 
 def _unchanged(count: int) -> str:
@@ -163,11 +176,11 @@ def _encode_value(value: str | None) -> str:
 
 
 def _decode_value(text: str) -> str | None:
+    if "%" in text:
+        return unquote(text)
     if text == "#":
         return None
-    if text == "$":
-        return ""
-    return unquote(text) if "%" in text else text
+    return "" if text == "$" else text
 
 
 def _escape_argument(argument: str) -> str:

@@ -67,7 +67,21 @@ _CREATE_CHUNKS = """
 SELECT create_telemetry_chunks(day, day + interval '1 day' - interval '1 microsecond')
 FROM unnest(%s::timestamptz[]) AS day
 """
-_COPY_REJECTED = "COPY rejected_reading (item_id, fields, reason, received_at) FROM STDIN (FORMAT BINARY)"
+# When a connection breaks in COMMIT, whoever stores the same again waits here for the end of that attempt.
+_ONE_REJECTER = "SELECT pg_advisory_xact_lock(hashtextextended('rejected_reading', 0))"
+_REJECT = """
+INSERT INTO rejected_reading (item_id, fields, reason, received_at)
+SELECT item_id, fields, reason, received_at
+FROM (
+    SELECT * FROM unnest(
+        %(items)s::text[], %(fields)s::jsonb[], %(reasons)s::text[], %(received)s::timestamptz[]
+    )
+    EXCEPT ALL
+    SELECT item_id, fields, reason, received_at FROM rejected_reading
+    WHERE received_at = ANY(%(received)s::timestamptz[])
+) AS new (item_id, fields, reason, received_at)
+ORDER BY received_at
+"""
 
 
 @dataclass(frozen=True)
@@ -77,6 +91,11 @@ class StoredCounts:
     stored: int
     duplicates: int
     rejected: int
+
+    def __add__(self, other: StoredCounts) -> StoredCounts:
+        return StoredCounts(
+            self.stored + other.stored, self.duplicates + other.duplicates, self.rejected + other.rejected
+        )
 
 
 class Writer:
@@ -88,7 +107,10 @@ class Writer:
         self._days: set[date] = set()
 
     def store(self, readings: Sequence[Reading], rejections: Sequence[Rejection]) -> StoredCounts:
-        """Store a batch of any size in one transaction; what is stored already is only counted."""
+        """Store a batch of any size in one transaction; what is stored already is only counted.
+
+        A rejection counts as stored when an equal one is: what happens twice must differ in `received_at`.
+        """
         self._create_chunks(readings)
         try:
             return self._store(readings, rejections)
@@ -99,18 +121,18 @@ class Writer:
             return self._store(readings, rejections)
 
     def _store(self, readings: Sequence[Reading], rejections: Sequence[Rejection]) -> StoredCounts:
-        stored = 0
+        stored = rejected = 0
         channel_ids = self._channel_ids
         with self._connection.transaction(), self._connection.cursor() as cursor:
             if readings:
                 channel_ids = self._resolve_channels(cursor, {reading.item for reading in readings})
                 stored = self._merge(cursor, readings, channel_ids)
             if rejections:
-                _copy_rejections(cursor, rejections)
+                rejected = _insert_rejections(cursor, rejections)
             if stored:
                 cursor.execute("NOTIFY telemetry_stored")
         self._channel_ids = channel_ids
-        return StoredCounts(stored, len(readings) - stored, len(rejections))
+        return StoredCounts(stored, len(readings) - stored, rejected)
 
     def _create_chunks(self, readings: Sequence[Reading]) -> None:
         # In a transaction of its own: the function wants to be called before any other lock is taken.
@@ -140,8 +162,14 @@ class Writer:
             for reading in readings:
                 copy.write_row(
                     (
-                        channel_ids[reading.item], reading.ts, reading.received_at, reading.value,
-                        reading.raw_value, reading.status_class, reading.is_snapshot, reading.event_id,
+                        channel_ids[reading.item],
+                        reading.ts,
+                        reading.received_at,
+                        reading.value,
+                        reading.raw_value,
+                        reading.status_class,
+                        reading.is_snapshot,
+                        reading.event_id,
                     )
                 )
         row = cursor.execute(_MERGE).fetchone()
@@ -149,10 +177,15 @@ class Writer:
         return int(row[0])
 
 
-def _copy_rejections(cursor: psycopg.Cursor, rejections: Iterable[Rejection]) -> None:
-    with cursor.copy(_COPY_REJECTED) as copy:
-        copy.set_types(("text", "jsonb", "text", "timestamptz"))
-        for rejection in rejections:
-            copy.write_row(
-                (rejection.item, Jsonb(dict(rejection.fields)), rejection.reason, rejection.received_at)
-            )
+def _insert_rejections(cursor: psycopg.Cursor, rejections: Sequence[Rejection]) -> int:
+    cursor.execute(_ONE_REJECTER)
+    cursor.execute(
+        _REJECT,
+        {
+            "items": [rejection.item for rejection in rejections],
+            "fields": [Jsonb(dict(rejection.fields)) for rejection in rejections],
+            "reasons": [rejection.reason for rejection in rejections],
+            "received": [rejection.received_at for rejection in rejections],
+        },
+    )
+    return cursor.rowcount

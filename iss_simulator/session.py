@@ -44,6 +44,11 @@ class Session:
         return bool(self._subscriptions)
 
     @property
+    def subscribed_items(self) -> frozenset[str]:
+        """All items that are subscribed."""
+        return frozenset(item for each in self._subscriptions.values() for item in each.items)
+
+    @property
     def is_bound(self) -> bool:
         """Whether a connection carries the session now."""
         return self._binding is not None

@@ -14,6 +14,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from peebot_dagster.detectors.detector import DetectedEvent, Detector, LiveInterval, Window
+from peebot_dagster.dropped_days import sealed
 from peebot_dagster.store import (
     HOUR,
     contiguous_spans,
@@ -114,7 +115,7 @@ def _live(connection: psycopg.Connection, start: datetime, end: datetime) -> tup
     # A recording holds no link state: the link of its replay tells nothing about what the logger could hear.
     ((known,),) = connection.execute(
         """
-        SELECT EXISTS (SELECT FROM link_interval WHERE source <> 'replay'
+        SELECT EXISTS (SELECT FROM link_interval WHERE split_part(source, '/', 1) <> 'replay'
                        AND started_at < %(end)s AND coalesce(ended_at, last_seen_at) > %(start)s)
         """,
         {"start": start, "end": end},
@@ -134,21 +135,21 @@ def detect_span(
 
     That telemetry bears on events that start up to `settle` earlier and up to `look_back` later; those are
     computed too. An hour counts as processed once the watermark has passed it by `settle`: until then time
-    alone may change its events.
+    alone may change its events. Events that rest on dropped telemetry are sealed: they stay as they are.
     """
     with connection.transaction():
         lock_processor(connection, detector.name)
         seen = revisions(connection, start, end)
         first, last = start - detector.settle, end + detector.look_back
         window = load_window(connection, detector, first, last)
-        found = {event.event_id: event for event in detector.detect(window)}
-        stored: dict[UUID, datetime] = dict(
-            connection.execute(
-                "SELECT event_id, started_at FROM detected_event"
-                " WHERE detector = %s AND started_at >= %s AND started_at < %s",
-                (detector.name, first, last),
-            ).fetchall()
-        )
+        kept_as_is = sealed(connection, detector, first, last)
+        found = {e.event_id: e for e in detector.detect(window) if e.started_at not in kept_as_is}
+        rows = connection.execute(
+            "SELECT event_id, started_at FROM detected_event"
+            " WHERE detector = %s AND started_at >= %s AND started_at < %s",
+            (detector.name, first, last),
+        ).fetchall()
+        stored: dict[UUID, datetime] = {i: at for i, at in rows if at not in kept_as_is}
         # A stored event may begin elsewhere now (the uncertain begin of a masked one): its id decides.
         kept = [e for e in found.values() if first <= e.started_at < last or e.event_id in stored]
         new, updated = _upsert(connection, kept)

@@ -123,12 +123,18 @@ class FeedState:
 
 
 def feed_state(connection: psycopg.Connection, now: datetime) -> FeedState:
-    """The state of the feed at `now` (UTC): a link that the daemon has stopped confirming is DOWN."""
+    """The state of the feed at `now` (UTC): the best that a daemon still confirms, else DOWN."""
     link = connection.execute(
         """
         SELECT state, source, started_at, last_seen_at FROM link_interval
-        WHERE ended_at IS NULL ORDER BY last_seen_at DESC LIMIT 1
-        """
+        WHERE ended_at IS NULL
+        ORDER BY last_seen_at >= %(alive_since)s DESC,
+            CASE WHEN last_seen_at >= %(alive_since)s
+                 THEN array_position(ARRAY['LIVE', 'LOS', 'DOWN'], state) END,
+            last_seen_at DESC
+        LIMIT 1
+        """,
+        {"alive_since": now - HEARTBEAT_LIMIT},
     ).fetchone()
     ((readings, received, rejected, newest),) = connection.execute(
         """

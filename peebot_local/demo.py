@@ -107,4 +107,12 @@ def _listen(running: Running, station: DemoStation, truth: Path) -> None:
     visits = ["--first-visit-after", str(FIRST_VISIT_AFTER_S), "--visit-every", str(VISIT_EVERY_S)]
     running.supervisor.start(simulator(["station", "--port", str(port), *story, *visits]))
     running.supervisor.wait_for(listens(port), "simulator", _READY_TIMEOUT_S)
-    running.supervisor.start(ingest(running.database_url, f"http://127.0.0.1:{port}", SOURCE))
+    running.supervisor.start(
+        ingest(
+            running.database_url,
+            f"http://127.0.0.1:{port}",
+            SOURCE,
+            spool=running.home.spool(SOURCE),
+            metrics_port=running.metrics_port,
+        )
+    )

@@ -143,6 +143,8 @@ def status_table(status: Status, title: str = "PeeBot") -> Table:
     table.add_row("feed", Text.assemble(feed, f"  {_MEANINGS[status.feed]}"))
     rejected = f", {status.rejected:,} rejected" if status.rejected else ""
     table.add_row("readings", f"{status.readings:,} stored{rejected}; newest {_age(status.newest_age_s)}")
+    if status.spool_readings:
+        table.add_row("spool", f"{status.spool_readings:,} readings wait for the database")
     table.add_row("events", f"{status.events:,}")
     table.add_row("posts", f"{status.posts:,}")
     table.add_row("store", f"{status.store_edition}, logs in {status.home}")

@@ -27,6 +27,7 @@ class RunnerState(BaseModel):
 
     pid: int
     ui_url: str | None = None
+    metrics_url: str | None = None
     environment: dict[str, str] = {}
     """What Dagster's processes have in their environment besides the database."""
 
@@ -52,6 +53,10 @@ class Home:
     @property
     def postgres(self) -> EmbeddedPostgres:
         return EmbeddedPostgres(self.path / "postgres")
+
+    def spool(self, source: str) -> Path:
+        """Where what a feed said waits for the database."""
+        return self.path / "spool" / source
 
     @property
     def _lock(self) -> Path:

@@ -39,6 +39,11 @@ class Running:
     steps: Steps
     database_url: str
     ui_url: str
+    metrics_port: int
+
+    @property
+    def metrics_url(self) -> str:
+        return f"http://127.0.0.1:{self.metrics_port}/metrics"
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,9 @@ def run(
             orphans = supervisor.end_orphans()
             if orphans:
                 steps.say(f"Ended {orphans} processes of a PeeBot that was killed.")
-            _require_free_port(settings.ui_port)
+            _require_free_port(settings.ui_port, "PEEBOT_UI_PORT")
+            if settings.metrics_port is not None:
+                _require_free_port(settings.metrics_port, "PEEBOT_METRICS_PORT")
             plan = make_plan(home)
             running = _start(settings, home, plan, supervisor, steps)
             _watch(running, console, plan.title)
@@ -91,14 +98,19 @@ def _start(settings: Settings, home: Home, plan: Plan, supervisor: Supervisor, s
     given = {VARIABLE: os.environ[VARIABLE]} if VARIABLE in os.environ else {}
     own_environment = {"PEEBOT_CODE_SERVER_PORT": str(code_port), **given, **plan.environment}
     environment = {**dagster_environment(database_url, home.dagster), **own_environment}
-    running = Running(home, supervisor, steps, database_url, ui_url)
+    metrics_port = settings.metrics_port or free_port()
+    running = Running(home, supervisor, steps, database_url, ui_url, metrics_port)
     supervisor.start(code_server(database_url, environment, code_port))
     plan.feed(running)
     with steps.step("Starting Dagster"):
         supervisor.wait_for(listens(code_port), "code-server", _READY_TIMEOUT_S)
         supervisor.start(webserver(database_url, environment, settings.ui_port))
         supervisor.wait_for(answers(f"{ui_url}/server_info"), "dagster-webserver", _READY_TIMEOUT_S)
-    home.announce(RunnerState(pid=os.getpid(), ui_url=ui_url, environment=own_environment))
+    home.announce(
+        RunnerState(
+            pid=os.getpid(), ui_url=ui_url, metrics_url=running.metrics_url, environment=own_environment
+        )
+    )
     steps.say(f"The Dagster UI: {ui_url}")
     plan.when_up(running)
     # After that: the daemon looks for backfills when it starts, and then each half minute only.
@@ -123,7 +135,12 @@ def _picture(running: Running) -> Picture | None:
     try:
         with psycopg.connect(running.database_url, connect_timeout=2) as connection:
             status = read_status(
-                connection, datetime.now(UTC), str(running.home.path), running.ui_url, os.getpid()
+                connection,
+                datetime.now(UTC),
+                str(running.home.path),
+                running.ui_url,
+                os.getpid(),
+                running.metrics_url,
             )
             return Picture(
                 status,
@@ -136,8 +153,8 @@ def _picture(running: Running) -> Picture | None:
         return None
 
 
-def _require_free_port(port: int) -> None:
+def _require_free_port(port: int, setting: str) -> None:
     if not port_is_free(port):
         raise MendableError(
-            f"port {port} of 127.0.0.1 is in use; stop what listens there, or set PEEBOT_UI_PORT to another"
+            f"port {port} of 127.0.0.1 is in use; stop what listens there, or set {setting} to another"
         )

@@ -40,13 +40,30 @@ def simulator(arguments: Sequence[str]) -> Child:
 
 
 def ingest(
-    database_url: str, feed_url: str, source: str, arguments: Sequence[str] = (), name: str = "ingest"
+    database_url: str,
+    feed_url: str,
+    source: str,
+    arguments: Sequence[str] = (),
+    name: str = "ingest",
+    spool: Path | None = None,
+    metrics_port: int | None = None,
 ) -> Child:
-    """The ingest daemon. It waits out a missing database by itself."""
+    """The ingest daemon. It waits out a missing database by itself, and keeps what it hears in the spool.
+
+    Without a port for its metrics it is a job's own, and takes no part in what the environment arranges.
+    """
+    # The service manager's socket is the runner's.
+    environment = {"PEEBOT_DATABASE_URL": database_url, "NOTIFY_SOCKET": ""}
+    if spool is not None:
+        environment["PEEBOT_SPOOL"] = str(spool)
+    if metrics_port is None:
+        environment |= dict.fromkeys(("PEEBOT_METRICS_PORT", "PEEBOT_CHANNELS", "PEEBOT_INSTANCE"), "")
+    else:
+        environment["PEEBOT_METRICS_PORT"] = str(metrics_port)
     return Child(
         name=name,
         command=(*_python("ingest_daemon"), "--server", feed_url, "--source", source, *arguments),
-        environment={"PEEBOT_DATABASE_URL": database_url},
+        environment=environment,
         stop=StopManner(grace_s=15.0),
     )
 

@@ -10,11 +10,13 @@ from psycopg.rows import dict_row
 from pydantic import BaseModel, ConfigDict
 
 from peebot_dagster.store import HEARTBEAT_LIMIT
+from peebot_local.ingest_metrics import read_depths
 
 _STATUS = """
 SELECT coalesce((SELECT state FROM link_interval
-                 WHERE ended_at IS NULL AND source <> 'replay' AND last_seen_at >= %(alive_since)s
-                 ORDER BY last_seen_at DESC LIMIT 1), 'DOWN') AS feed,
+                 WHERE ended_at IS NULL AND split_part(source, '/', 1) <> 'replay'
+                     AND last_seen_at >= %(alive_since)s
+                 ORDER BY array_position(ARRAY['LIVE', 'LOS', 'DOWN'], state) LIMIT 1), 'DOWN') AS feed,
        (SELECT coalesce(sum(readings), 0)::bigint FROM telemetry_revision) AS readings,
        (SELECT count(*) FROM rejected_reading) AS rejected,
        (SELECT max(newest.ts) FROM telemetry_channel AS channel, LATERAL (
@@ -42,6 +44,7 @@ class Status(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     feed: Literal["LIVE", "LOS", "DOWN"]
+    """The best state that any daemon confirms."""
     readings: int
     rejected: int
     newest_age_s: float | None
@@ -54,6 +57,12 @@ class Status(BaseModel):
     pid: int | None
     """The process of the runner; None when only the database was asked."""
     home: str
+    metrics_url: str | None
+    """Where the ingest daemon of the runner tells its metrics, and, beside it, at /healthz, its health."""
+    spool_readings: int | None
+    """Updates that wait on disk for the database; None when that daemon does not answer."""
+    queue_depth: int | None
+    """Updates in its memory; None when it does not answer."""
 
 
 class LastEvent(BaseModel):
@@ -82,15 +91,26 @@ def read_status(
     home: str,
     ui_url: str | None = None,
     pid: int | None = None,
+    metrics_url: str | None = None,
 ) -> Status:
-    """The status at `now` (UTC), in one statement of a few milliseconds."""
+    """The status at `now` (UTC), in one statement of a few milliseconds and one question to the daemon."""
     with connection.cursor(row_factory=dict_row) as cursor:
         row = cursor.execute(_STATUS, {"alive_since": now - HEARTBEAT_LIMIT}).fetchone()
     if row is None:
         raise AssertionError("a query without FROM has one row")
     newest = row.pop("newest")
     age = None if newest is None else round(max(0.0, (now - newest).total_seconds()), 1)
-    return Status(**row, newest_age_s=age, ui_url=ui_url, pid=pid, home=home)
+    depths = read_depths(metrics_url)
+    return Status(
+        **row,
+        newest_age_s=age,
+        ui_url=ui_url,
+        pid=pid,
+        home=home,
+        metrics_url=metrics_url,
+        spool_readings=depths.spool_readings,
+        queue_depth=depths.queue_depth,
+    )
 
 
 def last_events(connection: psycopg.Connection, count: int) -> list[LastEvent]:

@@ -19,7 +19,15 @@ def up_plan(settings: Settings, home: Home) -> Plan:
     """Listen to the feed of the settings; while it is unreachable the daemon goes on trying."""
 
     def feed(running: Running) -> None:
-        running.supervisor.start(ingest(running.database_url, settings.feed_url, _SOURCE))
+        running.supervisor.start(
+            ingest(
+                running.database_url,
+                settings.feed_url,
+                _SOURCE,
+                spool=running.home.spool(_SOURCE),
+                metrics_port=running.metrics_port,
+            )
+        )
 
     if is_local(settings.feed_url) and os.environ.get("PEEBOT_POSTS", "").strip() != "x":
         # Whatever credentials there are: what this machine plays is no news from the station.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from importlib import resources
 from pathlib import Path
 from typing import cast
@@ -10,6 +11,7 @@ from typing import cast
 import psycopg
 from alembic import command
 from alembic.config import Config
+from psycopg.types.json import Jsonb
 from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
@@ -41,17 +43,20 @@ def load_channels(connection: psycopg.Connection, catalogue: str) -> None:
 
     A channel keeps the channel_id under which its readings are stored, also when the feed had it first.
     """
-    rows = list(csv.DictReader(catalogue.splitlines()))
+    rows = [
+        {column: text or None for column, text in row.items()}
+        | {"states": json.loads(row["states"]) if row["states"] else None}
+        for row in csv.DictReader(catalogue.splitlines())
+    ]
     with connection.cursor() as cursor:
         cursor.execute(
             "CREATE TEMPORARY TABLE catalogue (channel_id smallint, item_id text, name text, subsystem text,"
             " unit text, kind text, states jsonb, description text) ON COMMIT DROP"
         )
-        with cursor.copy("COPY catalogue FROM STDIN") as copy:
-            for row in rows:
-                copy.write_row([row[column] or None for column in (
-                    "channel_id", "item_id", "name", "subsystem", "unit", "kind", "states", "description"
-                )])
+        cursor.execute(
+            "INSERT INTO catalogue SELECT * FROM jsonb_populate_recordset(NULL::catalogue, %s)",
+            (Jsonb(rows),),
+        )
         cursor.execute(
             """
             INSERT INTO telemetry_channel AS channel

@@ -1,13 +1,26 @@
-"""A real PostgreSQL for the tests: one embedded server a session, one fresh migrated database a test."""
+"""Real databases for the tests: one server a session, one fresh migrated database a test.
+
+A test with the mark `every_edition` runs on each edition of the store that is there; the others run on the embedded
+PostgreSQL. The last line of the report says which editions were there.
+"""
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import signal
+import subprocess
 import tempfile
+import time
 import uuid
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
+from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
@@ -15,6 +28,63 @@ from psycopg import sql as pgsql
 
 from peebot_local.embedded_postgres import EmbeddedPostgres
 from sql.migrate import migrate
+
+ROOT = Path(__file__).parents[1]
+EMBEDDED, NATIVE, WASM = "postgresql", "timescaledb", "timescaledb-wasm"
+SERVERS = {EMBEDDED: "postgres_server", NATIVE: "timescaledb_server", WASM: "community_server"}
+TEMPLATES = {EMBEDDED: "postgres_template", NATIVE: "timescaledb_template"}
+NPM_UNREACHABLE = ("ENOTFOUND", "ECONNREFUSED", "ETIMEDOUT", "EAI_AGAIN", "ENETUNREACH")
+TESTS_ON = pytest.StashKey[Counter[str]]()
+MISSING = pytest.StashKey[dict[str, str]]()
+
+
+class Server(Protocol):
+    """Somewhere to make databases; the user may do everything."""
+
+    def url(self, database: str) -> str: ...
+
+
+@dataclass(frozen=True)
+class ServerAt:
+    """A server that somebody else has started, known by the URL of one of its databases."""
+
+    any_url: str
+
+    def url(self, database: str) -> str:
+        return urlunsplit(urlsplit(self.any_url)._replace(path=f"/{database}"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[TESTS_ON] = Counter()
+    config.stash[MISSING] = {}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    mark = metafunc.definition.get_closest_marker("every_edition")
+    if mark is None or "store_edition" not in metafunc.fixturenames:
+        return
+    editions: list[object] = [EMBEDDED, NATIVE]
+    # It has one session, and knows no COPY.
+    if mark.kwargs.get("one_connection") and not metafunc.definition.get_closest_marker(
+        "several_connections"
+    ):
+        editions.append(pytest.param(WASM, marks=pytest.mark.slow))
+    metafunc.parametrize("store_edition", editions, indirect=True)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    ran = [f"{edition}: {count} tests" for edition, count in sorted(config.stash[TESTS_ON].items())]
+    missing = [f"{edition}: not run, {why}" for edition, why in config.stash[MISSING].items()]
+    if ran or missing:
+        terminalreporter.write_line(f"editions of the store: {'; '.join(ran + missing)}")
+
+
+def not_here(config: pytest.Config, edition: str, why: str) -> None:
+    """Skip for want of an edition; a failure where all are required, as in CI."""
+    config.stash[MISSING][edition] = why
+    if os.environ.get("PEEBOT_REQUIRE_TIMESCALEDB"):
+        pytest.fail(why)
+    pytest.skip(why)
 
 
 @pytest.fixture(scope="session")
@@ -32,29 +102,139 @@ def postgres_server() -> Iterator[EmbeddedPostgres]:
 
 
 @pytest.fixture(scope="session")
-def migrated_template(postgres_server: EmbeddedPostgres) -> str:
-    with psycopg.connect(postgres_server.url("postgres"), autocommit=True) as connection:
-        connection.execute("CREATE DATABASE migrated_template")
-    migrate(postgres_server.url("migrated_template"))
-    return "migrated_template"
+def timescaledb_server(pytestconfig: pytest.Config) -> Iterator[ServerAt]:
+    """A native TimescaleDB: that of PEEBOT_TEST_TIMESCALE_URL (a superuser's), else Debian's."""
+    url = os.environ.get("PEEBOT_TEST_TIMESCALE_URL")
+    if url:
+        yield ServerAt(url)
+        return
+    script = ROOT / ".ci" / "timescaledb"
+    if subprocess.run([script, "installed"], check=False).returncode != 0:
+        not_here(pytestconfig, NATIVE, "run .ci/timescaledb install, or set PEEBOT_TEST_TIMESCALE_URL")
+    # It ends with its pipe: also when this process is killed.
+    with subprocess.Popen(
+        [script, "run"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        assert process.stdout is not None
+        server = ServerAt(process.stdout.readline().strip())
+        _wait_for(server.url("postgres"))
+        yield server
+        process.terminate()
+
+
+@pytest.fixture(scope="session")
+def community_server(
+    pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ServerAt]:
+    """TimescaleDB's Community edition in WebAssembly; one connection at a time."""
+    if shutil.which("node") is None or shutil.which("npm") is None:
+        not_here(pytestconfig, WASM, "node and npm are missing")
+    folder = tmp_path_factory.mktemp("community")
+    shutil.copytree(ROOT / "tests" / "sql" / "community", folder, dirs_exist_ok=True)
+    command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+    npm = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    if any(code in npm.stderr for code in NPM_UNREACHABLE):
+        not_here(pytestconfig, WASM, "the npm registry cannot be reached")
+    assert npm.returncode == 0, npm.stderr
+    with subprocess.Popen(
+        ["node", "server.mjs"], cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        port = json.loads(process.stdout.readline())["port"]
+        server = ServerAt(f"postgresql://postgres:postgres@127.0.0.1:{port}/migrated")
+        migrate(server.any_url)
+        yield server
 
 
 @pytest.fixture
-def database_url(postgres_server: EmbeddedPostgres, migrated_template: str) -> Iterator[str]:
+def store_edition(request: pytest.FixtureRequest) -> str:
+    """Which kind of server `store_server`, `database_url` and `connection` are on."""
+    return str(getattr(request, "param", EMBEDDED))
+
+
+@pytest.fixture
+def store_server(store_edition: str, request: pytest.FixtureRequest) -> Server:
+    server: Server = request.getfixturevalue(SERVERS[store_edition])
+    return server
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: EmbeddedPostgres) -> Iterator[str]:
+    with _migrated_template(postgres_server) as name:
+        yield name
+
+
+@pytest.fixture(scope="session")
+def timescaledb_template(timescaledb_server: ServerAt) -> Iterator[str]:
+    with _migrated_template(timescaledb_server) as name:
+        yield name
+
+
+@pytest.fixture
+def database_url(
+    store_edition: str,
+    store_server: Server,
+    request: pytest.FixtureRequest,
+    pytestconfig: pytest.Config,
+) -> Iterator[str]:
     """The URL of a fresh database with the whole schema and the channel catalogue in it."""
     name = f"test_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(postgres_server.url("postgres"), autocommit=True) as connection:
-        connection.execute(
-            pgsql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
-                pgsql.Identifier(name), pgsql.Identifier(migrated_template)
-            )
-        )
-    yield postgres_server.url(name)
-    with psycopg.connect(postgres_server.url("postgres"), autocommit=True) as connection:
-        connection.execute(pgsql.SQL("DROP DATABASE {} WITH (FORCE)").format(pgsql.Identifier(name)))
+    url = store_server.url(name)
+    if store_edition != WASM:
+        template = request.getfixturevalue(TEMPLATES[store_edition])
+        _administer(store_server, "CREATE DATABASE {} TEMPLATE {}", name, template)
+    with psycopg.connect(url) as connection:
+        pytestconfig.stash[TESTS_ON][_describe(connection)] += 1
+    yield url
+    if store_edition != WASM:
+        _administer(store_server, "DROP DATABASE {} WITH (FORCE)", name)
 
 
 @pytest.fixture
 def connection(database_url: str) -> Iterator[psycopg.Connection]:
     with psycopg.connect(database_url) as connection:
         yield connection
+
+
+def _administer(server: Server, statement: str, *names: str) -> None:
+    with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
+        connection.execute(pgsql.SQL(statement).format(*map(pgsql.Identifier, names)))
+
+
+@contextmanager
+def _migrated_template(server: Server) -> Iterator[str]:
+    """A database from which those of the tests are copied."""
+    name = f"migrated_{uuid.uuid4().hex[:12]}"
+    _administer(server, "CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'", name)
+    migrate(server.url(name))
+    # TimescaleDB's scheduler would stay connected, and a database in use cannot be copied.
+    _administer(server, "ALTER DATABASE {} ALLOW_CONNECTIONS false", name)
+    with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", (name,)
+        )
+    yield name
+    _administer(server, "DROP DATABASE {} WITH (FORCE)", name)
+
+
+def _describe(connection: psycopg.Connection) -> str:
+    row = connection.execute(
+        "SELECT store_edition(), current_setting('server_version'),"
+        " (SELECT extversion FROM pg_extension WHERE extname = 'timescaledb')"
+    ).fetchone()
+    assert row is not None
+    edition, server, extension = row
+    server = server.partition(" ")[0]
+    return f"{edition} {server}" if extension is None else f"{edition} {extension} on PostgreSQL {server}"
+
+
+def _wait_for(url: str) -> None:
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            psycopg.connect(url, connect_timeout=2).close()
+            return
+        except psycopg.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)

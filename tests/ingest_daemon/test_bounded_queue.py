@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import threading
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,6 +22,25 @@ def test_what_is_put_back_comes_first_and_gives_way_to_what_came_since() -> None
     queue.put(4)
     queue.put_back(taken)
     assert (queue.take(9), queue.take_dropped()) == ([1, 2, 3, 4], 1)
+
+
+def test_an_offer_takes_what_fits_and_drops_nothing() -> None:
+    queue: BoundedQueue[int] = BoundedQueue(3)
+    assert queue.offer([0, 1]) == 2
+    assert queue.offer([2, 3]) == 1
+    assert queue.offer([3]) == 0
+    assert (queue.take(9), queue.take_dropped()) == ([0, 1, 2], 0)
+
+
+def test_whoever_waits_for_room_goes_on_as_soon_as_something_is_taken() -> None:
+    queue: BoundedQueue[int] = BoundedQueue(1)
+    queue.offer([0])
+    assert not queue.wait_for_room(0.01)
+    waiter = threading.Thread(target=lambda: queue.wait_for_room(30) and queue.offer([1]))
+    waiter.start()
+    assert queue.take(1) == [0]
+    waiter.join(timeout=5)
+    assert queue.take(1) == [1]
 
 
 @given(st.integers(1, 5), st.lists(st.one_of(st.integers(1, 9), st.just("take"), st.just("retry"))))

@@ -1,4 +1,4 @@
-"""The daemon in its own process with the official client, a server that misbehaves on request, a database."""
+"""The daemon in its own process, with either feed; a server that misbehaves on request, a database."""
 
 from __future__ import annotations
 
@@ -106,12 +106,13 @@ def station(simulator: ServerThread) -> Station:
     return Station(simulator)
 
 
-@pytest.fixture
-def daemons(tmp_path: Path) -> Iterator[Callable[..., DaemonProcess]]:
+@pytest.fixture(params=["official", "tlcp"])
+def daemons(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., DaemonProcess]]:
     started: list[DaemonProcess] = []
 
     def start(server: str, database_url: str, *arguments: str) -> DaemonProcess:
-        started.append(DaemonProcess(server, database_url, tmp_path / "daemon.log", *arguments))
+        feed = ("--feed", request.param)
+        started.append(DaemonProcess(server, database_url, tmp_path / "daemon.log", *feed, *arguments))
         return started[-1]
 
     yield start
@@ -195,9 +196,10 @@ def test_an_error_that_the_client_gives_up_on_is_overcome(
     wait_until_live(station, observer)
     station.send(5)
     wait_until(lambda: stored(observer) == station.sent)
-    assert "the feed has ended" in daemon.log()
+    assert "has ended: " in daemon.log()
 
 
+@pytest.mark.slow
 def test_a_server_out_of_reach_is_down_and_tried_until_it_is_there(
     daemons: Any, database_url: str, observer: psycopg.Connection, postgres_server: EmbeddedPostgres
 ) -> None:
@@ -261,6 +263,7 @@ def test_a_server_that_comes_up_late_is_found(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("daemons", ["tlcp"], indirect=True)
 def test_silence_of_the_clock_is_loss_of_signal(
     simulator: ServerThread, station: Station, daemons: Any, database_url: str, observer: psycopg.Connection
 ) -> None:

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import psycopg
+import pytest
 
 from ingest_daemon.link import LinkState, Transition
 from ingest_daemon.link_store import LinkRecorder
@@ -137,3 +140,67 @@ def test_a_month_without_a_daemon_revises_its_two_edges_only(connection: psycopg
     LinkRecorder("isslive").record(connection, Transition(LIVE, at(30 * 86_400)))
     changed = {hour for hour, revision in revisions(connection).items() if revision != before.get(hour)}
     assert changed == {START.replace(minute=0), START.replace(minute=0) + timedelta(days=30)}
+
+
+@pytest.fixture
+def keeper(database_url: str) -> Iterator[psycopg.Connection]:
+    """The session of a daemon of the same source that came first."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def standby(database_url: str) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        yield connection
+
+
+def test_of_two_daemons_of_one_source_one_keeps_the_link_and_they_do_not_fight(
+    standby: psycopg.Connection, keeper: psycopg.Connection
+) -> None:
+    first, second = LinkRecorder("isslive"), LinkRecorder("isslive")
+    first.record(keeper, Transition(LIVE, at(0)))
+    second.record(standby, Transition(LIVE, at(10)))
+    second.record(standby, Transition(DOWN, at(20)))
+    second.heartbeat(standby, at(30))
+    first.heartbeat(keeper, at(31))
+    assert rows(standby) == [("LIVE", 0, 31, None)]
+
+
+def test_a_standby_that_was_listening_takes_over_without_a_gap_however_late_it_learns(
+    standby: psycopg.Connection, keeper: psycopg.Connection
+) -> None:
+    first, second = LinkRecorder("isslive"), LinkRecorder("isslive")
+    first.record(keeper, Transition(LIVE, at(0)))
+    second.record(standby, Transition(LIVE, at(10)))
+    first.heartbeat(keeper, at(100))
+    keeper.close()
+    wait_until_unlocked(standby)
+    second.heartbeat(standby, at(160))
+    assert rows(standby) == [("LIVE", 0, 160, None)]
+
+
+def test_what_the_standby_heard_after_the_last_sign_of_the_keeper_is_told_when_it_takes_over(
+    standby: psycopg.Connection, keeper: psycopg.Connection
+) -> None:
+    first, second = LinkRecorder("isslive"), LinkRecorder("isslive")
+    first.record(keeper, Transition(LIVE, at(0)))
+    second.record(standby, Transition(LIVE, at(10)))
+    first.heartbeat(keeper, at(100))
+    second.record(standby, Transition(LOS, at(120)))
+    second.record(standby, Transition(LIVE, at(140)))
+    keeper.close()
+    wait_until_unlocked(standby)
+    second.heartbeat(standby, at(160))
+    assert rows(standby) == [("LIVE", 0, 120, 120), ("LOS", 120, 140, 140), ("LIVE", 140, 160, None)]
+
+
+def wait_until_unlocked(connection: psycopg.Connection) -> None:
+    held = (
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
+        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
+    deadline = time.monotonic() + 5
+    while connection.execute(held).fetchone() != (0,):
+        assert time.monotonic() < deadline, "the lock is still held"
+        time.sleep(0.01)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -16,10 +15,17 @@ NOW_HOURS = "1452.0"
 
 def update(**changes: Any) -> RawUpdate:
     base = RawUpdate(
-        item="NODE3000005", timestamp=NOW_HOURS, value="17", status_class="24", status_indicator=None,
-        status_color=None, calibrated="17", is_snapshot=False, received_at=NOW,
+        item="NODE3000005",
+        timestamp=NOW_HOURS,
+        value="17",
+        status_class="24",
+        status_indicator=None,
+        status_color=None,
+        calibrated="17",
+        is_snapshot=False,
+        received_at=NOW,
     )
-    return dataclasses.replace(base, **changes)
+    return base._replace(**changes)
 
 
 def hours(moment: datetime, year: int | None = None) -> str:
@@ -97,13 +103,19 @@ def test_no_timestamp_is_dated_ahead_of_the_clock(stamp: float, received_at: dat
 @pytest.mark.parametrize(
     ("stamp", "reason"),
     [
-        (None, "timestamp_missing"), ("", "timestamp_missing"),
-        ("0", "timestamp_not_positive"), ("0.0", "timestamp_not_positive"), ("-24", "timestamp_not_positive"),
-        ("noon", "timestamp_not_a_number"), ("NaN", "timestamp_not_a_number"),
+        (None, "timestamp_missing"),
+        ("", "timestamp_missing"),
+        ("0", "timestamp_not_positive"),
+        ("0.0", "timestamp_not_positive"),
+        ("-24", "timestamp_not_positive"),
+        ("noon", "timestamp_not_a_number"),
+        ("NaN", "timestamp_not_a_number"),
         ("inf", "timestamp_not_a_number"),
-        ("1_428", "timestamp_not_a_number"), ("٢٤", "timestamp_not_a_number"),
+        ("1_428", "timestamp_not_a_number"),
+        ("٢٤", "timestamp_not_a_number"),
         (" ", "timestamp_not_a_number"),
-        ("1e309", "timestamp_out_of_range"), ("1e12", "timestamp_out_of_range"),
+        ("1e309", "timestamp_out_of_range"),
+        ("1e12", "timestamp_out_of_range"),
         ("9552.1", "timestamp_out_of_range"),
     ],
 )
@@ -117,13 +129,19 @@ def test_a_timestamp_that_is_none_is_rejected_with_a_reason(stamp: str | None, r
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"value": None}, "value_missing"), ({"value": ""}, "value_missing"),
+        ({"value": None}, "value_missing"),
+        ({"value": ""}, "value_missing"),
         ({"value": "  "}, "value_missing"),
-        ({"value": "NaN"}, "value_not_finite"), ({"value": "-Infinity"}, "value_not_finite"),
-        ({"value": "1e309"}, "value_not_finite"), ({"value": "9" * 400}, "value_not_finite"),
-        ({"value": "x" * 1001}, "value_too_long"), ({"value": "a\x00b"}, "value_not_storable"),
-        ({"value": "\ud800"}, "value_not_storable"), ({"status_class": "good"}, "status_class_not_a_number"),
-        ({"item": "NODE 3"}, "item_name_invalid"), ({"item": ""}, "item_name_invalid"),
+        ({"value": "NaN"}, "value_not_finite"),
+        ({"value": "-Infinity"}, "value_not_finite"),
+        ({"value": "1e309"}, "value_not_finite"),
+        ({"value": "9" * 400}, "value_not_finite"),
+        ({"value": "x" * 1001}, "value_too_long"),
+        ({"value": "a\x00b"}, "value_not_storable"),
+        ({"value": "\ud800"}, "value_not_storable"),
+        ({"status_class": "good"}, "status_class_not_a_number"),
+        ({"item": "NODE 3"}, "item_name_invalid"),
+        ({"item": ""}, "item_name_invalid"),
     ],
 )
 def test_a_field_that_breaks_the_rules_is_rejected_with_a_reason(
@@ -151,8 +169,13 @@ texts = st.none() | st.text(st.characters(codec=None), max_size=40)
 
 @given(texts, texts, texts, texts, texts, st.text(max_size=20), moments)
 def test_whatever_comes_is_a_reading_or_a_rejection_that_postgresql_can_hold(
-    stamp: str | None, value: str | None, status: str | None, colour: str | None, calibrated: str | None,
-    item: str, received_at: datetime,
+    stamp: str | None,
+    value: str | None,
+    status: str | None,
+    colour: str | None,
+    calibrated: str | None,
+    item: str,
+    received_at: datetime,
 ) -> None:
     result = parse(RawUpdate(item, stamp, value, status, None, colour, calibrated, False, received_at))
     is_reading = isinstance(result, Reading)
@@ -162,8 +185,16 @@ def test_whatever_comes_is_a_reading_or_a_rejection_that_postgresql_can_hold(
         text.encode()
 
 
-@given(st.lists(st.tuples(st.sampled_from(["A1", "A12"]), st.sampled_from(["24.5", "24.50", "2"]),
-                          st.sampled_from(["1", "11", "1\x1f24", "x"]), st.sampled_from(["24", "2", None]))))
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["A1", "A12"]),
+            st.sampled_from(["24.5", "24.50", "2"]),
+            st.sampled_from(["1", "11", "1\x1f24", "x"]),
+            st.sampled_from(["24", "2", None]),
+        )
+    )
+)
 def test_two_updates_share_an_id_only_when_item_stamp_value_and_class_are_the_same(
     fields: list[tuple[str, str, str, str | None]],
 ) -> None:

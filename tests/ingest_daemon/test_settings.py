@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -42,6 +43,7 @@ def test_settings_cannot_be_changed() -> None:
         (("--clock", "feed"), URL, "--as-of"),
         (("--as-of", "2025-02-01"), URL, "--clock feed"),
         (("--queue-capacity", "0"), URL, "--queue-capacity"),
+        (("--spool-limit-mb", "0"), URL, "--spool-limit-mb"),
     ],
 )
 def test_a_wrong_setting_is_named_and_no_secret_told(arguments: tuple[str, ...], url: str, says: str) -> None:
@@ -50,3 +52,20 @@ def test_a_wrong_setting_is_named_and_no_secret_told(arguments: tuple[str, ...],
     assert says in str(failure.value)
     assert "s3cret" not in str(failure.value)
     assert failure.value.__cause__ is None
+
+
+def test_the_feed_is_the_official_client_unless_argument_or_environment_say_otherwise() -> None:
+    environment = {"PEEBOT_DATABASE_URL": URL, "PEEBOT_FEED": "tlcp"}
+    assert read().feed == "official"
+    assert read("--feed", "tlcp").feed == "tlcp"
+    assert Settings.read([], environment).feed == "tlcp"
+    assert Settings.read(["--feed", "official"], environment).feed == "official"
+    with pytest.raises(SettingsError, match="PEEBOT_FEED"):
+        Settings.read([], environment | {"PEEBOT_FEED": "fast"})
+
+
+def test_the_spool_is_where_argument_or_environment_say_and_nowhere_without() -> None:
+    environment = {"PEEBOT_DATABASE_URL": URL, "PEEBOT_SPOOL": "/var/lib/peebot/spool"}
+    assert (read().spool, read().spool_limit_mb) == (None, 512)
+    assert Settings.read([], environment).spool == Path("/var/lib/peebot/spool")
+    assert Settings.read(["--spool", "here"], environment).spool == Path("here")

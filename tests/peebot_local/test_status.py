@@ -52,6 +52,9 @@ def test_an_empty_store_is_down_and_counts_nothing(connection: psycopg.Connectio
         "store_edition": "postgresql",
         "ui_url": None,
         "pid": None,
+        "metrics_url": None,
+        "spool_readings": None,
+        "queue_depth": None,
     }
 
 

@@ -49,12 +49,15 @@ def public_list() -> list[dict[str, str]]:
 
 
 def state_of(connection: psycopg.Connection) -> list[tuple[object, ...]]:
-    return connection.execute(
-        "SELECT xmin::text, ctid::text, * FROM telemetry_channel ORDER BY channel_id"
-    ).fetchall() + connection.execute(
-        "SELECT xmin::text, oid, relname FROM pg_class"
-        " WHERE relnamespace = current_schema()::regnamespace ORDER BY oid"
-    ).fetchall()
+    return (
+        connection.execute(
+            "SELECT xmin::text, ctid::text, * FROM telemetry_channel ORDER BY channel_id"
+        ).fetchall()
+        + connection.execute(
+            "SELECT xmin::text, oid, relname FROM pg_class"
+            " WHERE relnamespace = current_schema()::regnamespace ORDER BY oid"
+        ).fetchall()
+    )
 
 
 def test_migrating_again_changes_nothing_at_all(database_url: str) -> None:

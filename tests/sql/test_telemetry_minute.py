@@ -12,6 +12,8 @@ from itertools import pairwise
 import psycopg
 import pytest
 
+pytestmark = pytest.mark.every_edition(one_connection=True)
+
 MINUTE = timedelta(minutes=1)
 BEGIN = datetime(2025, 1, 10, 23, 50, tzinfo=UTC)
 END = datetime(2025, 1, 11, 0, 10, tzinfo=UTC)
@@ -278,6 +280,7 @@ def test_a_range_inside_a_minute_refreshes_the_whole_minute(connection: psycopg.
     assert list(stored(connection)) == [(5, BEGIN), (5, BEGIN + MINUTE)]
 
 
+@pytest.mark.several_connections
 def test_refreshes_of_the_same_minutes_at_the_same_time_all_succeed(database_url: str) -> None:
     with psycopg.connect(database_url) as connection:
         store(connection, [Row(channel, BEGIN, 3.0) for channel in range(1, 100)], [live(BEGIN, END)])

@@ -15,10 +15,10 @@ SECOND = timedelta(seconds=1)
 NOW = datetime(2025, 3, 1, 12, tzinfo=UTC)
 
 
-def link(connection: psycopg.Connection, state: str, last_seen_at: datetime) -> None:
+def link(connection: psycopg.Connection, state: str, last_seen_at: datetime, source: str = "isslive") -> None:
     connection.execute(
-        "INSERT INTO link_interval (source, state, started_at, last_seen_at) VALUES ('isslive', %s, %s, %s)",
-        (state, last_seen_at - 60 * SECOND, last_seen_at),
+        "INSERT INTO link_interval (source, state, started_at, last_seen_at) VALUES (%s, %s, %s, %s)",
+        (source, state, last_seen_at - 60 * SECOND, last_seen_at),
     )
     connection.commit()
 
@@ -30,6 +30,19 @@ def test_the_feed_is_in_the_state_that_the_daemon_confirms(
     link(connection, state, NOW - SECOND)
 
     assert feed_state(connection, NOW).state == state
+
+
+@pytest.mark.parametrize(("others", "best"), [(("DOWN", "LIVE"), "LIVE"), (("DOWN", "LOS"), "LOS")])
+def test_of_several_daemons_the_best_state_that_is_confirmed_counts(
+    connection: psycopg.Connection, others: tuple[str, str], best: str
+) -> None:
+    link(connection, others[0], NOW, "isslive/a")
+    link(connection, others[1], NOW - SECOND, "isslive/b")
+    link(connection, "LIVE", NOW - 60 * SECOND, "isslive/dead")
+
+    feed = feed_state(connection, NOW)
+
+    assert (feed.state, feed.source) == (best, "isslive/b")
 
 
 def test_a_link_that_nobody_confirms_any_more_is_down(connection: psycopg.Connection) -> None:

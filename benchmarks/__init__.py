@@ -1,0 +1,1 @@
+"""One script per performance promise: each prints one table and one JSON object."""

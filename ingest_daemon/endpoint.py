@@ -1,0 +1,80 @@
+"""/metrics and /healthz over HTTP on loopback, in threads of their own."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler
+from socketserver import ThreadingTCPServer
+
+from ingest_daemon.health import Health
+from ingest_daemon.metrics import CONTENT_TYPE, Metrics
+
+LOOPBACK = "127.0.0.1"
+"""Not a setting: whoever wants more puts a proxy with a login in front."""
+SLOW_CLIENT_S = 5.0
+
+logger = logging.getLogger(__name__)
+
+
+class Endpoint:
+    """Answers from construction to close(); raises OSError when the port (0: any) can't be had."""
+
+    def __init__(self, port: int, metrics: Metrics, health: Health) -> None:
+        self._server = _Server(port, metrics, health)
+        self.url = f"http://{LOOPBACK}:{self._server.server_address[1]}"
+        self._thread = threading.Thread(target=self._server.serve_forever, name="endpoint", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop answering."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+class _Server(ThreadingTCPServer):
+    allow_reuse_address = True
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self, port: int, metrics: Metrics, health: Health) -> None:
+        self.metrics = metrics
+        self.health = health
+        super().__init__((LOOPBACK, port), _Handler)
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        logger.warning("an HTTP request could not be answered", exc_info=True)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    timeout = SLOW_CLIENT_S
+    server_version = "PeeBot"
+    sys_version = ""
+
+    def do_GET(self) -> None:
+        if self.path == "/metrics":
+            self._answer(HTTPStatus.OK, CONTENT_TYPE, self.server.metrics.exposition())
+        elif self.path == "/healthz":
+            is_ready, line = self.server.health.answer(time.monotonic())
+            status = HTTPStatus.OK if is_ready else HTTPStatus.SERVICE_UNAVAILABLE
+            self._answer(status, "application/json", f"{line}\n".encode())
+        else:
+            self._answer(HTTPStatus.NOT_FOUND, "text/plain", b"/metrics or /healthz\n")
+
+    do_HEAD = do_GET  # noqa: N815
+
+    def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
+        logger.debug("HTTP: %(request)s", {"request": format % arguments})
+
+    def _answer(self, status: HTTPStatus, content_type: str, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Cache-Control", "no-store")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
