@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from peebot_dagster.defs.detectors import events_key
-from peebot_dagster.defs.labels import QUIET
 from peebot_dagster.defs.partitions import HOURS, hour_key, steps
 from peebot_dagster.defs.resources import Store
 from peebot_dagster.defs.telemetry import telemetry_minute
@@ -50,7 +49,6 @@ def hourly_job(detector_assets: Sequence[dg.AssetsDefinition]) -> "UnresolvedAss
         selection=dg.AssetSelection.assets(telemetry_minute, *detector_assets),
         executor_def=dg.in_process_executor,
         tags={"dagster/max_runtime": 3600},
-        config=QUIET,
         description="Recomputes telemetry_minute and the events of all detectors over a range of hours.",
     )
 

@@ -6,9 +6,6 @@ import dagster as dg
 
 OWNERS = ["team:peebot"]
 
-QUIET: dict[str, object] = {"loggers": {"console": {"config": {"log_level": "WARNING"}}}}
-"""Run config: a run's events are in Dagster's own log; on the code server's console they drown the rest."""
-
 GROUP = "peebot"
 """One group for all: the lineage page folds several groups up, and its picture is the point."""
 

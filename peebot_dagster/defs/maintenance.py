@@ -4,8 +4,6 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from peebot_dagster.defs.labels import QUIET
-
 FINISHED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 
 BATCH = 200
@@ -43,7 +41,7 @@ def delete_runs(context: dg.OpExecutionContext, config: Retention) -> None:
     context.add_output_metadata({"deleted_runs": deleted})
 
 
-@dg.job(executor_def=dg.in_process_executor, tags={"dagster/max_runtime": 1800}, config=QUIET)
+@dg.job(executor_def=dg.in_process_executor, tags={"dagster/max_runtime": 1800})
 def run_retention() -> None:
     """Delete Dagster's finished runs and their event logs after 14 days (op config `days`).
 

@@ -10,7 +10,7 @@ import psycopg
 
 from peebot_dagster.defs.detectors import events_key
 from peebot_dagster.defs.hourly import UNFINISHED
-from peebot_dagster.defs.labels import GROUP, OWNERS, QUIET, table_metadata
+from peebot_dagster.defs.labels import GROUP, OWNERS, table_metadata
 from peebot_dagster.defs.resources import Store
 from peebot_dagster.detectors.detector import Detector
 from peebot_dagster.posts import ledger
@@ -141,7 +141,6 @@ posts_job = dg.define_asset_job(
     selection=dg.AssetSelection.assets(POSTS),
     executor_def=dg.in_process_executor,
     tags={"dagster/max_runtime": 300, "dagster/priority": 10},
-    config=QUIET,
     description="Drains the outbox: one run publishes, or declines with a reason, all events that are new.",
 )
 

@@ -129,3 +129,22 @@ def test_a_detector_that_fails_stops_no_other_and_says_why_in_the_store(
     )
     assert record is not None
     assert record.status.value == "FAILED"
+
+
+@pytest.mark.usefixtures("one_day")
+def test_what_a_run_tells_is_in_the_ui_and_its_hundred_events_are_not_on_the_console_too(
+    database_url: str,
+    postgres_instance: dg.DagsterInstance,
+    jump: Detector,
+    day: datetime,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    result = materialize_range(
+        [telemetry_minute, detector_asset(jump)], day, day + 3 * HOUR, database_url, postgres_instance
+    )
+
+    told = [record.event_log_entry for record in postgres_instance.get_records_for_run(result.run_id).records]
+    assert len(told) > 20
+    assert [entry for entry in told if "2 events from" in entry.user_message]
+    console = capfd.readouterr().err.splitlines()
+    assert 0 < len([line for line in console if " - dagster - " in line]) <= 3
