@@ -42,7 +42,9 @@ BEGIN
     END LOOP;
 
     EXECUTE format('GRANT USAGE ON SCHEMA %I TO peebot_ingest, peebot_reader, peebot_dagster', current_schema());
-    EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO peebot_ingest', current_database());
+    IF NOT has_database_privilege('peebot_ingest', current_database(), 'TEMPORARY') THEN
+        EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO peebot_ingest', current_database());
+    END IF;
     GRANT SELECT, INSERT ON telemetry_channel TO peebot_ingest;
     GRANT SELECT (ts), INSERT ON telemetry_reading TO peebot_ingest;
     GRANT SELECT, INSERT, UPDATE ON telemetry_revision, link_interval TO peebot_ingest;

@@ -32,7 +32,7 @@ def allowed(url: str, statement: str) -> bool:
 def filled(connection: psycopg.Connection) -> None:
     connection.execute("SELECT create_telemetry_chunks(%s, %s)", (DAY, DAY))
     connection.execute("INSERT INTO telemetry_reading VALUES (1, %s, %s, 1, '1', 24, false, 1)", (DAY, DAY))
-    connection.execute("SELECT create_minute_chunks(%s, %s)", (DAY, DAY))
+    connection.execute("SELECT refresh_telemetry_minute(%s, %s)", (DAY, DAY + timedelta(minutes=1)))
     connection.commit()
 
 
