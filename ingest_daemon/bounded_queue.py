@@ -61,13 +61,6 @@ class BoundedQueue(Generic[T]):
             self._changed.notify_all()
             return taken
 
-    def put_back(self, items: list[T]) -> None:
-        """Return items just taken to the front; the oldest that do not fit are dropped and counted."""
-        with self._changed:
-            room = max(self._capacity - len(self._items), 0)
-            self._dropped += max(len(items) - room, 0)
-            self._items.extendleft(reversed(items[max(len(items) - room, 0) :]))
-
     def take_dropped(self) -> int:
         """The number of items dropped since the last call."""
         with self._changed:

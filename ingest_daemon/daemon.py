@@ -13,7 +13,7 @@ from ingest_daemon.clock import Clock
 from ingest_daemon.feed import Feed, FeedEvent, Heard
 from ingest_daemon.feed_keeper import FeedKeeper
 from ingest_daemon.interpreter import Interpreter
-from ingest_daemon.link import Link
+from ingest_daemon.link import SILENCE_S, Link
 from ingest_daemon.outside import Outside, unseen
 from ingest_daemon.store import Store
 
@@ -46,6 +46,7 @@ class Daemon:
         self._channels = channels
         self._outside = outside or unseen()
         self._heard_s: float | None = None
+        self._link_unknown_until_s = float("-inf")
         self._monotonic_s = monotonic_s
         self._link = Link(monotonic_s())
         self._interpreter = Interpreter(clock, self._link)
@@ -82,9 +83,11 @@ class Daemon:
         has_caught_up = len(self._queue) <= room
         self._take_events(keeper, room)
         if not has_caught_up:
-            # This is no silence: what the feed says waits until it can be stored, and the link is not known.
+            # This is no silence: what the feed says waits until it can be stored, and the link is not known
+            # before ticks come as they are sent again.
             keeper.heard(monotonic_s)
-        elif now is not None:
+            self._link_unknown_until_s = monotonic_s + SILENCE_S
+        elif now is not None and monotonic_s >= self._link_unknown_until_s:
             self._link.check(connection, now, monotonic_s)
         self._hand_over_transitions()
         self._store.flush(now if has_caught_up else None, monotonic_s)

@@ -44,7 +44,8 @@ class FeedKeeper:
 
     def heard(self, monotonic_s: float) -> None:
         """A live update has come (a snapshot is none: it comes from a deaf server, too)."""
-        self._quiet_since_s = monotonic_s
+        # It may have waited long to be taken from the queue.
+        self._quiet_since_s = max(self._quiet_since_s, monotonic_s)
         self._silence_limit_s = SILENCE_S
         self._backoff.succeeded()
 

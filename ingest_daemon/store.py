@@ -103,7 +103,11 @@ class Store:
             items = catalogued_items(self._database_url)
         except AWAY as error:
             self._catalogue_outage.failed(error, "the channels are not known", monotonic_s)
-            return None if self._spool is None else recall(self._spool.folder)
+            known = None if self._spool is None else recall(self._spool.folder)
+            if known is not None:
+                # Whether the database is away is now for the storing thread to tell.
+                self._catalogue_outage = Outage()
+            return known
         self._catalogue_outage.is_over()
         if self._spool is not None:
             remember(self._spool.folder, items)
@@ -195,6 +199,7 @@ class Store:
             self._progress_s = self._monotonic_s()
             self._thread.start()
         if self._fault is not None:
+            self._move_to_disk(self._monotonic_s())
             raise self._fault
 
     def _database_is_away(self, monotonic_s: float) -> bool:

@@ -1,13 +1,14 @@
 """Real databases for the tests: one server a session, one fresh migrated database a test.
 
-A test with the mark `every_edition` runs on each edition of the store that is there; the others run on the embedded
-PostgreSQL. The last line of the report says which editions were there.
+A test with the mark `every_edition` runs on each edition of the store that is there; the others run on the
+embedded PostgreSQL. The report says which editions were there.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -15,7 +16,7 @@ import tempfile
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -188,6 +189,31 @@ def database_url(
     yield url
     if store_edition != WASM:
         _administer(store_server, "DROP DATABASE {} WITH (FORCE)", name)
+
+
+@pytest.fixture
+def login_as(database_url: str) -> Iterator[Callable[[str], str]]:
+    """Gives the URL of the test's database for a new user whose only right is to be a member of a role."""
+    made: list[str] = []
+    password = secrets.token_hex(16)
+
+    def login(role: str) -> str:
+        user = f"test_{uuid.uuid4().hex[:12]}"
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            connection.execute(
+                pgsql.SQL("CREATE ROLE {} LOGIN PASSWORD {} IN ROLE {}").format(
+                    pgsql.Identifier(user), pgsql.Literal(password), pgsql.Identifier(role)
+                )
+            )
+        made.append(user)
+        parts = urlsplit(database_url)
+        return urlunsplit(parts._replace(netloc=f"{user}:{password}@{parts.hostname}:{parts.port}"))
+
+    yield login
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        for user in made:
+            connection.execute(pgsql.SQL("DROP OWNED BY {}").format(pgsql.Identifier(user)))
+            connection.execute(pgsql.SQL("DROP ROLE {}").format(pgsql.Identifier(user)))
 
 
 @pytest.fixture

@@ -28,10 +28,16 @@ def heard(item: str, ts: datetime, value: str = "1", *, snapshot: bool = False) 
 
 @contextmanager
 def running(
-    feed: Any, queue: BoundedQueue[FeedEvent], database_url: str, clock: Clock, capacity: int = 1000
+    feed: Any,
+    queue: BoundedQueue[FeedEvent],
+    database_url: str,
+    clock: Clock,
+    capacity: int = 1000,
+    monotonic_s: Callable[[], float] = time.monotonic,
 ) -> Iterator[None]:
     stop = threading.Event()
-    daemon = Daemon(feed, queue, Store(database_url, "isslive", capacity), clock, watch_silence=True)
+    store = Store(database_url, "isslive", capacity)
+    daemon = Daemon(feed, queue, store, clock, watch_silence=True, monotonic_s=monotonic_s)
     stored: list[bool] = []
     thread = threading.Thread(target=lambda: stored.append(daemon.run(stop)))
     thread.start()
@@ -191,7 +197,10 @@ def test_in_a_replay_the_feed_tells_the_time(
 
 
 def test_a_database_that_is_away_is_waited_for_and_misses_nothing(
-    fake_feed: Any, queue: BoundedQueue[FeedEvent], database_url: str, observer: psycopg.Connection,
+    fake_feed: Any,
+    queue: BoundedQueue[FeedEvent],
+    database_url: str,
+    observer: psycopg.Connection,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level("INFO")
@@ -205,3 +214,32 @@ def test_a_database_that_is_away_is_waited_for_and_misses_nothing(
         wait_until(lambda: one(observer, "SELECT count(*) FROM telemetry_reading") == 50)
     assert "50 updates wait" in caplog.text
     assert "the database is back" in caplog.text
+
+
+def test_while_nothing_can_be_stored_memory_is_bounded_and_the_feed_not_taken_for_silent(
+    fake_feed: Any, queue: BoundedQueue[FeedEvent], database_url: str, observer: psycopg.Connection
+) -> None:
+    passed_s = [0.0]
+
+    def monotonic_s() -> float:
+        return time.monotonic() + passed_s[0]
+
+    with running(fake_feed, queue, database_url, SystemClock(), capacity=10, monotonic_s=monotonic_s):
+        wait_until(lambda: fake_feed.opened)
+        queue.put(heard("TIME_000001", utc_now()))
+        wait_until(lambda: one(observer, "SELECT state FROM link_interval") == "LIVE")
+        observer.execute("ALTER TABLE telemetry_reading RENAME TO elsewhere")
+        for count in range(50):
+            queue.put(heard("NODE3000005", utc_now(), str(count)))
+        wait_until(lambda: len(queue) <= 40)
+        # Minutes go by.
+        for _ in range(4):
+            passed_s[0] += 50.0
+            time.sleep(0.25)
+        assert len(queue) == 40
+        assert len(fake_feed.opened) == 1
+        observer.execute("ALTER TABLE elsewhere RENAME TO telemetry_reading")
+        wait_until(lambda: one(observer, "SELECT count(*) FROM telemetry_reading") == 51)
+        time.sleep(0.3)
+    assert len(fake_feed.opened) == 1
+    assert observer.execute("SELECT state, ended_at FROM link_interval").fetchall() == [("LIVE", None)]

@@ -176,6 +176,16 @@ def test_any_garbage_is_read_to_its_end(data: bytes) -> None:
     assert bool(found) == bool(data)
 
 
+def test_a_record_is_on_the_disk_when_it_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(spool_module.os, "fdatasync", lambda file: synced.append(os.fstat(file).st_size))
+    spool = Spool(tmp_path, MB)
+    for number in range(3):
+        spool.append(payload(number), 1)
+        assert synced[-1] == 144 * (number + 1)
+    assert len(synced) == 3
+
+
 class FullDisk:
     """Stands for os.write on a disk with room for so many bytes more."""
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -9,6 +9,8 @@ import pytest
 
 from ingest_daemon.reading import RawUpdate, Reading, Rejection, parse
 from ingest_daemon.writer import StoredCounts, Writer
+
+pytestmark = pytest.mark.every_edition
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -26,7 +28,19 @@ def rejection(reason: str = "value_missing") -> Rejection:
 
 
 @pytest.fixture
-def second_connection(database_url: str) -> Iterator[psycopg.Connection]:
+def ingest_url(login_as: Callable[[str], str]) -> str:
+    return login_as("peebot_ingest")
+
+
+@pytest.fixture
+def writer_connection(ingest_url: str) -> Iterator[psycopg.Connection]:
+    """What the daemon has: the rights of peebot_ingest, and no more."""
+    with psycopg.connect(ingest_url) as connection:
+        yield connection
+
+
+@pytest.fixture
+def owner(database_url: str) -> Iterator[psycopg.Connection]:
     with psycopg.connect(database_url, autocommit=True) as connection:
         yield connection
 
@@ -43,11 +57,11 @@ def count(connection: psycopg.Connection, table: str) -> int:
 
 
 def test_a_batch_is_committed_and_counted(
-    connection: psycopg.Connection, second_connection: psycopg.Connection
+    writer_connection: psycopg.Connection, owner: psycopg.Connection
 ) -> None:
-    counts = Writer(connection).store([reading(0), reading(1, "18")], [rejection()])
+    counts = Writer(writer_connection).store([reading(0), reading(1, "18")], [rejection()])
     assert counts == StoredCounts(stored=2, duplicates=0, rejected=1)
-    rows = second_connection.execute(
+    rows = owner.execute(
         "SELECT item_id, ts, value, raw_value, status_class, is_snapshot, event_id"
         " FROM telemetry_reading JOIN telemetry_channel USING (channel_id) ORDER BY ts"
     ).fetchall()
@@ -55,93 +69,98 @@ def test_a_batch_is_committed_and_counted(
     assert rows == [
         (r.item, r.ts, r.value, r.raw_value, r.status_class, r.is_snapshot, r.event_id) for r in expected
     ]
-    rejected = second_connection.execute("SELECT item_id, fields, reason, received_at FROM rejected_reading")
+    rejected = owner.execute("SELECT item_id, fields, reason, received_at FROM rejected_reading")
     assert rejected.fetchall() == [("NODE3000005", {"Value": None}, "value_missing", NOON)]
 
 
-def test_the_same_update_delivered_twice_is_one_row(connection: psycopg.Connection) -> None:
-    writer = Writer(connection)
+def test_the_same_update_delivered_twice_is_one_row(
+    writer_connection: psycopg.Connection, owner: psycopg.Connection
+) -> None:
+    writer = Writer(writer_connection)
     assert writer.store([reading(0), reading(0)], []) == StoredCounts(1, 1, 0)
     assert writer.store([reading(0)], []) == StoredCounts(0, 1, 0)
-    assert Writer(connection).store([reading(0)], []) == StoredCounts(0, 1, 0)
-    assert count(connection, "telemetry_reading") == 1
+    assert Writer(writer_connection).store([reading(0)], []) == StoredCounts(0, 1, 0)
+    assert count(owner, "telemetry_reading") == 1
 
 
-def test_two_values_with_one_stamp_are_two_rows(connection: psycopg.Connection) -> None:
-    assert Writer(connection).store([reading(0, "17"), reading(0, "18")], []).stored == 2
+def test_two_values_with_one_stamp_are_two_rows(writer_connection: psycopg.Connection) -> None:
+    assert Writer(writer_connection).store([reading(0, "17"), reading(0, "18")], []).stored == 2
 
 
-def test_the_revision_of_an_hour_grows_by_what_was_really_stored(connection: psycopg.Connection) -> None:
-    writer = Writer(connection)
+def test_the_revision_of_an_hour_grows_by_what_was_really_stored(
+    writer_connection: psycopg.Connection, owner: psycopg.Connection
+) -> None:
+    writer = Writer(writer_connection)
     writer.store([reading(0), reading(3600), reading(3601)], [])
     writer.store([reading(0), reading(3602)], [])
-    rows = connection.execute("SELECT hour, revision, readings FROM telemetry_revision ORDER BY hour")
+    rows = owner.execute("SELECT hour, revision, readings FROM telemetry_revision ORDER BY hour")
     assert rows.fetchall() == [(NOON, 1, 1), (NOON + timedelta(hours=1), 3, 3)]
 
 
 def test_a_channel_that_the_catalogue_does_not_know_is_stored_and_listed(
-    connection: psycopg.Connection,
+    writer_connection: psycopg.Connection, owner: psycopg.Connection
 ) -> None:
-    writer = Writer(connection)
+    writer = Writer(writer_connection)
     assert writer.store([reading(0, item="LUNA000001"), reading(0, item="LUNA000002")], []).stored == 2
-    assert connection.execute(
+    assert owner.execute(
         "SELECT channel_id, item_id, catalogued FROM telemetry_channel WHERE NOT catalogued ORDER BY 1"
     ).fetchall() == [(10001, "LUNA000001", False), (10002, "LUNA000002", False)]
 
 
-def test_a_channel_of_a_batch_that_failed_is_registered_by_the_next(connection: psycopg.Connection) -> None:
-    writer = Writer(connection)
+def test_a_channel_of_a_batch_that_failed_is_registered_by_the_next(
+    writer_connection: psycopg.Connection, owner: psycopg.Connection
+) -> None:
+    writer = Writer(writer_connection)
     broken = Rejection("X", {}, "bad\x00reason", NOON)
     with pytest.raises(psycopg.DataError):
         writer.store([reading(0, item="LUNA000001")], [broken])
-    assert count(connection, "telemetry_reading") == 0
+    assert count(owner, "telemetry_reading") == 0
     assert writer.store([reading(0, item="LUNA000001")], []).stored == 1
 
 
-def test_stamps_a_year_apart_need_two_chunks_not_a_year_of_them(connection: psycopg.Connection) -> None:
-    Writer(connection).store([reading(0), reading(-300 * 86_400)], [])
-    assert connection.execute("SELECT store_edition()").fetchone() == ("postgresql",)
-    assert connection.execute(
-        "SELECT count(*) FROM pg_inherits WHERE inhparent = 'telemetry_reading'::regclass"
-    ).fetchone() == (2,)
+def test_stamps_a_year_apart_need_two_chunks_not_a_year_of_them(
+    writer_connection: psycopg.Connection, owner: psycopg.Connection
+) -> None:
+    Writer(writer_connection).store([reading(0), reading(-300 * 86_400)], [])
+    assert owner.execute("SELECT count(*) FROM chunks_of('telemetry_reading')").fetchone() == (2,)
 
 
-def test_a_chunk_that_retention_dropped_is_made_again(connection: psycopg.Connection) -> None:
-    writer = Writer(connection)
+def test_a_chunk_that_retention_dropped_is_made_again(
+    writer_connection: psycopg.Connection, owner: psycopg.Connection
+) -> None:
+    writer = Writer(writer_connection)
     writer.store([reading(0)], [])
-    connection.execute("SELECT drop_old_telemetry(interval '1 day', '2026-03-20Z')")
-    connection.commit()
-    assert count(connection, "telemetry_reading") == 0
-    connection.commit()
+    owner.execute("SELECT drop_old_telemetry(interval '1 day', '2026-03-20Z')")
+    assert count(owner, "telemetry_reading") == 0
     assert writer.store([reading(0)], []).stored == 1
 
 
 def test_listeners_are_told_of_new_readings_only(
-    connection: psycopg.Connection, second_connection: psycopg.Connection
+    writer_connection: psycopg.Connection, owner: psycopg.Connection
 ) -> None:
-    second_connection.execute("LISTEN telemetry_stored")
-    writer = Writer(connection)
+    owner.execute("LISTEN telemetry_stored")
+    writer = Writer(writer_connection)
     writer.store([reading(0)], [])
-    assert len(list(second_connection.notifies(timeout=5, stop_after=1))) == 1
+    assert len(list(owner.notifies(timeout=5, stop_after=1))) == 1
     writer.store([reading(0)], [rejection()])
-    assert list(second_connection.notifies(timeout=0.2)) == []
+    assert list(owner.notifies(timeout=0.2)) == []
 
 
 def test_batches_inside_one_transaction_of_the_caller_do_not_count_each_other(
-    connection: psycopg.Connection,
+    writer_connection: psycopg.Connection,
 ) -> None:
-    writer = Writer(connection)
-    with connection.transaction():
+    writer = Writer(writer_connection)
+    with writer_connection.transaction():
         writer.store([reading(0)], [])
         assert writer.store([reading(1)], []) == StoredCounts(1, 0, 0)
 
 
-def test_two_writers_of_the_same_readings_in_opposite_order_do_not_deadlock(database_url: str) -> None:
+def test_two_writers_of_the_same_readings_in_opposite_order_do_not_deadlock(ingest_url: str) -> None:
     readings = [reading(second, str(second % 7)) for second in range(20_000)]
     counts: list[StoredCounts] = []
 
     def store(batch: list[Reading]) -> None:
-        with psycopg.connect(database_url) as own:
+        with psycopg.connect(ingest_url) as own:
             writer = Writer(own)
             for start in range(0, len(batch), 2000):
                 counts.append(writer.store(batch[start : start + 2000], []))
@@ -154,6 +173,6 @@ def test_two_writers_of_the_same_readings_in_opposite_order_do_not_deadlock(data
     assert sum(c.stored for c in counts) == sum(c.duplicates for c in counts) == len(readings)
 
 
-def test_a_hundred_thousand_readings_are_one_batch(connection: psycopg.Connection) -> None:
+def test_a_hundred_thousand_readings_are_one_batch(writer_connection: psycopg.Connection) -> None:
     readings = [reading(second, str(second % 75)) for second in range(100_000)]
-    assert Writer(connection).store(readings, []) == StoredCounts(100_000, 0, 0)
+    assert Writer(writer_connection).store(readings, []) == StoredCounts(100_000, 0, 0)

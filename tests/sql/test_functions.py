@@ -1,23 +1,16 @@
-"""Chunks, windows and live time: what the SQL functions promise to the rooms above them."""
+"""Windows and live time: what the SQL functions promise to the rooms above them."""
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
 
+pytestmark = pytest.mark.every_edition(one_connection=True)
+
 DAY = datetime(2025, 3, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-
-
-def chunks(connection: psycopg.Connection) -> list[str]:
-    rows = connection.execute(
-        "SELECT inhrelid::regclass::text FROM pg_inherits"
-        " WHERE inhparent = 'telemetry_reading'::regclass ORDER BY 1"
-    )
-    return [row[0] for row in rows]
 
 
 def store(
@@ -33,46 +26,6 @@ def create_chunks(connection: psycopg.Connection, begin: datetime, end: datetime
     connection.execute("SELECT create_telemetry_chunks(%s, %s)", (begin, end))
 
 
-def test_chunks_cover_each_utc_day_of_the_range_once_in_any_time_zone(connection: psycopg.Connection) -> None:
-    connection.execute("SET timezone = 'Pacific/Auckland'")
-    for _ in range(2):
-        create_chunks(connection, DAY + 23 * HOUR, DAY + 2 * 24 * HOUR)
-    assert chunks(connection) == [f"telemetry_reading_2025030{day}" for day in (1, 2, 3)]
-    store(connection, 1, DAY, 1)
-    store(connection, 1, DAY + 3 * 24 * HOUR - timedelta(microseconds=1), 1)
-    with pytest.raises(psycopg.errors.CheckViolation):
-        store(connection, 1, DAY - timedelta(microseconds=1), 1)
-
-
-def test_a_chunk_is_made_while_others_read_and_write_and_they_go_on_meanwhile(database_url: str) -> None:
-    with (
-        psycopg.connect(database_url) as writer,
-        psycopg.connect(database_url, options="-c lock_timeout=2s") as maker,
-        psycopg.connect(database_url, options="-c lock_timeout=2s") as newcomer,
-    ):
-        create_chunks(writer, DAY, DAY)
-        writer.commit()
-        store(writer, 1, DAY, 1)
-        writer.execute("SELECT count(*) FROM telemetry_reading")
-        create_chunks(maker, DAY + 24 * HOUR, DAY + 24 * HOUR)
-        store(newcomer, 2, DAY, 2)
-        newcomer.execute("SELECT count(*) FROM telemetry_reading")
-        store(writer, 3, DAY, 3)
-
-
-def test_many_writers_may_want_the_same_new_chunks_at_once(database_url: str) -> None:
-    def write(channel: int) -> None:
-        with psycopg.connect(database_url) as connection:
-            create_chunks(connection, DAY, DAY + 5 * 24 * HOUR)
-            store(connection, channel, DAY + 5 * 24 * HOUR, 1)
-
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(write, range(1, 25)))
-    with psycopg.connect(database_url) as connection:
-        assert len(chunks(connection)) == 6
-        assert connection.execute("SELECT count(*) FROM telemetry_reading").fetchone() == (24,)
-
-
 def test_the_same_update_is_stored_once_also_in_a_late_chunk(connection: psycopg.Connection) -> None:
     create_chunks(connection, DAY, DAY)
     create_chunks(connection, DAY - 400 * 24 * HOUR, DAY - 400 * 24 * HOUR)
@@ -81,27 +34,6 @@ def test_the_same_update_is_stored_once_also_in_a_late_chunk(connection: psycopg
         store(connection, 1, ts, 2, event_id=8)
         with pytest.raises(psycopg.errors.UniqueViolation), connection.transaction():
             store(connection, 1, ts, 1, event_id=7)
-
-
-def test_only_chunks_that_are_old_to_their_last_reading_are_dropped(connection: psycopg.Connection) -> None:
-    connection.execute("SET timezone = 'Pacific/Auckland'")
-    create_chunks(connection, DAY, DAY + 3 * 24 * HOUR)
-    as_of = DAY + 32 * 24 * HOUR - timedelta(seconds=1)
-    drop = "SELECT drop_old_telemetry('30 days', %s)"
-    assert connection.execute(drop, (as_of,)).fetchone() == (1,)
-    assert connection.execute(drop, (as_of,)).fetchone() == (0,)
-    assert chunks(connection) == [f"telemetry_reading_2025030{day}" for day in (2, 3, 4)]
-    assert connection.execute(drop, (as_of + timedelta(seconds=1),)).fetchone() == (1,)
-
-
-def test_dropping_gives_up_rather_than_hold_everyone_up(database_url: str) -> None:
-    with psycopg.connect(database_url) as reader, psycopg.connect(database_url) as dropper:
-        create_chunks(reader, DAY, DAY)
-        reader.commit()
-        reader.execute("SELECT count(*) FROM telemetry_reading")
-        dropper.execute("ALTER FUNCTION drop_old_telemetry SET lock_timeout = '100ms'")
-        with pytest.raises(psycopg.errors.LockNotAvailable):
-            dropper.execute("SELECT drop_old_telemetry('1 day', %s)", (DAY + 9 * 24 * HOUR,))
 
 
 def test_a_window_has_the_reading_before_it_and_ends_before_its_end(connection: psycopg.Connection) -> None:
@@ -166,3 +98,14 @@ def test_live_time_is_merged_over_sources_clipped_and_counts_as_far_as_it_was_se
         (DAY + HOUR, DAY + 3.5 * HOUR), (DAY + 4 * HOUR, DAY + 4.5 * HOUR)
     ]  # fmt: skip
     assert live(DAY + 3.5 * HOUR, DAY + 4 * HOUR) == []
+
+
+def test_recent_is_the_last_minutes_and_the_reading_before_them(connection: psycopg.Connection) -> None:
+    item = connection.execute("SELECT item_id FROM telemetry_channel WHERE channel_id = 1").fetchone()
+    assert item is not None
+    create_chunks(connection, DAY - 24 * HOUR, DAY)
+    for minute in (-90, -11, -9, -1, 0):
+        store(connection, 1, DAY + timedelta(minutes=minute), minute)
+    rows = connection.execute("SELECT * FROM recent(%s, 10, %s)", (item[0], DAY)).fetchall()
+    assert rows == [(DAY + timedelta(minutes=m), float(m), 24) for m in (-11, -9, -1)]
+    assert connection.execute("SELECT * FROM recent('NOBODY', 10, %s)", (DAY,)).fetchall() == []

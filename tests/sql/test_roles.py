@@ -1,0 +1,124 @@
+"""What a member of each role may do, and what it may not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+
+pytestmark = pytest.mark.every_edition
+
+DAY = datetime(2025, 3, 1, tzinfo=UTC)
+ROLES = ("peebot_ingest", "peebot_reader", "peebot_dagster")
+INSERT_READING = (
+    "INSERT INTO telemetry_reading VALUES (1, '2025-03-01Z', '2025-03-01Z', 1, '1', 24, false, 0)"
+)
+
+
+def allowed(url: str, statement: str) -> bool:
+    with psycopg.connect(url) as connection:
+        try:
+            connection.execute(statement)
+        except psycopg.errors.InsufficientPrivilege:
+            return False
+        finally:
+            connection.rollback()
+        return True
+
+
+@pytest.fixture
+def filled(connection: psycopg.Connection) -> None:
+    connection.execute("SELECT create_telemetry_chunks(%s, %s)", (DAY, DAY))
+    connection.execute("INSERT INTO telemetry_reading VALUES (1, %s, %s, 1, '1', 24, false, 1)", (DAY, DAY))
+    connection.execute("SELECT refresh_telemetry_minute(%s, %s)", (DAY, DAY + timedelta(minutes=1)))
+    connection.commit()
+
+
+def test_the_ingest_role_stores_readings_and_reads_changes_and_deletes_none(
+    filled: None, login_as: Callable[[str], str]
+) -> None:
+    url = login_as("peebot_ingest")
+    assert allowed(url, INSERT_READING + " ON CONFLICT DO NOTHING RETURNING ts")
+    for forbidden in (
+        "SELECT value FROM telemetry_reading",
+        "UPDATE telemetry_reading SET value = 0",
+        "DELETE FROM telemetry_reading",
+        "DELETE FROM rejected_reading",
+        "DELETE FROM link_interval",
+        "UPDATE telemetry_channel SET name = ''",
+        "SELECT FROM detected_event",
+        "SELECT FROM post",
+        "INSERT INTO setting VALUES ('x', 1)",
+        "CREATE TABLE own (x integer)",
+        "SELECT maintain_store()",
+        "SELECT drop_old_telemetry('1 day')",
+        "SELECT change_setting('raw_retention_days', 1)",
+    ):
+        assert not allowed(url, forbidden), forbidden
+
+
+def test_the_reader_reads_everything_and_changes_nothing(
+    filled: None, login_as: Callable[[str], str], connection: psycopg.Connection
+) -> None:
+    url = login_as("peebot_reader")
+    tables = connection.execute(
+        "SELECT relname, relkind = 'v' FROM pg_class WHERE relnamespace = current_schema()::regnamespace"
+        " AND relkind IN ('r', 'p', 'v') AND NOT relispartition"
+    ).fetchall()
+    assert len(tables) > 15
+    for table, is_view in tables:
+        assert allowed(url, f"SELECT * FROM {table}"), table  # noqa: S608  names from the catalogue
+        assert is_view or not allowed(url, f"DELETE FROM {table}"), table  # noqa: S608
+    assert allowed(url, "SELECT * FROM recent('NODE3000005', 10)")
+    assert allowed(url, "SELECT * FROM live_intervals('2025-03-01Z', '2025-03-02Z')")
+    for forbidden in (
+        INSERT_READING,
+        "SELECT create_telemetry_chunks('2030-01-01Z', '2030-01-01Z')",
+        "SELECT create_minute_chunks('2030-01-01Z', '2030-01-01Z')",
+        "SELECT maintain_store()",
+        "SELECT drop_old_telemetry('1 day')",
+        "SELECT drop_old_minutes('1 day')",
+        "SELECT change_setting('raw_retention_days', 1)",
+        "SELECT refresh_telemetry_minute('2025-03-01Z', '2025-03-02Z')",
+    ):
+        assert not allowed(url, forbidden), forbidden
+
+
+def test_dagsters_role_computes_minutes_and_keeps_house_but_leaves_readings_alone(
+    filled: None, login_as: Callable[[str], str], connection: psycopg.Connection
+) -> None:
+    url = login_as("peebot_dagster")
+    with psycopg.connect(url) as dagster:
+        dagster.execute("SELECT refresh_telemetry_minute(%s, %s)", (DAY, DAY + timedelta(days=8)))
+        assert dagster.execute("SELECT count(*) FROM telemetry_minute").fetchone() == (1,)
+        assert dagster.execute("SELECT reading_chunks_dropped FROM maintain_store()").fetchone() == (1,)
+    assert connection.execute("SELECT count(*) FROM telemetry_reading").fetchone() == (0,)
+    for forbidden in (
+        INSERT_READING,
+        "DELETE FROM telemetry_reading",
+        "DELETE FROM link_interval",
+        "UPDATE setting SET value = 1",
+        "SELECT create_telemetry_chunks('2030-01-01Z', '2030-01-01Z')",
+    ):
+        assert not allowed(url, forbidden), forbidden
+
+
+def test_nobody_can_slip_a_table_of_their_own_under_what_runs_with_the_owners_rights(
+    filled: None, login_as: Callable[[str], str], connection: psycopg.Connection
+) -> None:
+    with psycopg.connect(login_as("peebot_dagster")) as dagster:
+        # Were it taken for the real one, everything would be dropped.
+        dagster.execute("CREATE TEMPORARY TABLE setting (key text, value integer)")
+        dagster.execute("INSERT INTO setting VALUES ('raw_retention_days', 1), ('minute_retention_days', 1)")
+        dagster.execute("SET search_path = pg_temp, public")
+        dropped = dagster.execute(
+            "SELECT * FROM maintain_store(%s, '0')", (DAY + timedelta(days=20),)
+        ).fetchone()
+    assert dropped == (0, 0)
+    definers = connection.execute(
+        "SELECT proname FROM pg_proc WHERE prosecdef AND pronamespace = current_schema()::regnamespace"
+        " AND NOT EXISTS (SELECT FROM unnest(proconfig) c WHERE c LIKE 'search_path=%pg_temp')"
+    ).fetchall()
+    assert definers == []
