@@ -41,7 +41,8 @@ class DaemonProcess:
         with log.open("ab") as sink:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "ingest_daemon", "--server", server, *arguments],
-                env={**os.environ, "PEEBOT_DATABASE_URL": database_url}, stderr=sink,
+                env={**os.environ, "PEEBOT_DATABASE_URL": database_url},
+                stderr=sink,
             )
 
     def log(self) -> str:
@@ -225,7 +226,9 @@ def test_a_wrong_setting_is_one_line_and_exit_code_2() -> None:
     result = subprocess.run(
         [sys.executable, "-m", "ingest_daemon", "--server", "nowhere"],
         env={**os.environ, "PEEBOT_DATABASE_URL": "postgresql:///x"},
-        capture_output=True, text=True, check=False,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert result.returncode == 2
     assert result.stderr.count("\n") == 1
@@ -315,9 +318,23 @@ def test_a_database_that_restarts_misses_nothing(
 def playing(recording: Path, speed: int) -> Iterator[tuple[str, threading.Event]]:
     """A simulator that plays the recording: its address, and an event that is set when all was played."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "iss_simulator", "recording", str(recording), "--port", "0", "--item", LEVEL,
-         "--speed", str(speed), "--rewind", "5"],
-        stdout=subprocess.PIPE, text=True,
+        [
+            sys.executable,
+            "-m",
+            "iss_simulator",
+            "recording",
+            str(recording),
+            "--port",
+            "0",
+            "--item",
+            LEVEL,
+            "--speed",
+            str(speed),
+            "--rewind",
+            "5",
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout is not None
     try:
@@ -359,7 +376,8 @@ def test_a_replay_with_a_daemon_that_is_killed_three_times_stores_every_reading_
         assert daemon.terminate() == 0
     found = observer.execute(
         "SELECT ts, raw_value FROM telemetry_reading JOIN telemetry_channel USING (channel_id)"
-        " WHERE item_id = %s ORDER BY ts", [LEVEL],
+        " WHERE item_id = %s ORDER BY ts",
+        [LEVEL],
     ).fetchall()
     assert found == rows
     live = observer.execute("SELECT started_at FROM link_interval WHERE state = 'LIVE'").fetchall()
