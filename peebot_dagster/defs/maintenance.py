@@ -70,15 +70,9 @@ def keep_store(context: dg.OpExecutionContext, store: Store) -> None:
     """Make the chunks of the next days ahead, and drop what is older than the store's settings say."""
     with store.connect() as connection:
         done = maintain_store(connection)
-    context.log.info(
-        f"dropped: readings of {done.reading_chunks_dropped} days, minutes of {done.minute_chunks_dropped} weeks"
-    )
-    context.add_output_metadata(
-        {
-            "dropped_days_of_readings": done.reading_chunks_dropped,
-            "dropped_weeks_of_minutes": done.minute_chunks_dropped,
-        }
-    )
+    days, weeks = done.reading_chunks_dropped, done.minute_chunks_dropped
+    context.log.info(f"readings of {days} days and minutes of {weeks} weeks dropped")
+    context.add_output_metadata({"dropped_days_of_readings": days, "dropped_weeks_of_minutes": weeks})
 
 
 @dg.job(executor_def=dg.in_process_executor, tags={"dagster/max_runtime": 3600}, config=QUIET)
