@@ -10,7 +10,12 @@ from peebot_dagster.defs.detectors import detector_asset
 from peebot_dagster.defs.feed import feed_checks, feed_state_sensor
 from peebot_dagster.defs.hourly import hourly_job, hourly_schedule
 from peebot_dagster.defs.live import live_detection_sensor
-from peebot_dagster.defs.maintenance import run_retention, run_retention_schedule
+from peebot_dagster.defs.maintenance import (
+    run_retention,
+    run_retention_schedule,
+    store_maintenance,
+    store_maintenance_schedule,
+)
 from peebot_dagster.defs.posts import posts_asset, posts_job
 from peebot_dagster.defs.resources import Store
 from peebot_dagster.defs.telemetry import telemetry_minute, telemetry_reading
@@ -24,8 +29,8 @@ def build_definitions(detectors: Sequence[Detector]) -> dg.Definitions:
     return dg.Definitions(
         assets=[telemetry_reading, telemetry_minute, *detector_assets, posts_asset(detectors)],
         asset_checks=[feed_checks],
-        jobs=[hourly_job(detector_assets), posts_job, run_retention],
-        schedules=[hourly_schedule(detectors), run_retention_schedule],
+        jobs=[hourly_job(detector_assets), posts_job, run_retention, store_maintenance],
+        schedules=[hourly_schedule(detectors), run_retention_schedule, store_maintenance_schedule],
         sensors=[live_detection_sensor(detectors), feed_state_sensor],
         resources={"store": Store(database_url=dg.EnvVar("PEEBOT_DATABASE_URL"))},
         executor=dg.in_process_executor,

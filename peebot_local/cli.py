@@ -99,6 +99,25 @@ def migrate() -> None:
         migrate_databases(url, Home(settings.home).dagster)
 
 
+_Days = Annotated[int | None, typer.Option(min=1, max=36500, show_default=False)]
+
+
+@app.command()
+def retention(raw_days: _Days = None, minute_days: _Days = None, compress_after_days: _Days = None) -> None:
+    """Show or change for how many days readings and minutes are kept; a change takes effect at once."""
+    from peebot_local.open_store import open_store
+    from peebot_local.retention import change_settings, settings_table
+
+    wanted = {
+        "raw_retention_days": raw_days,
+        "minute_retention_days": minute_days,
+        "compress_after_days": compress_after_days,
+    }
+    with open_store(_settings(), _SIGNALS) as url:
+        result = change_settings(url, {key: days for key, days in wanted.items() if days is not None})
+    _console().print(settings_table(result))
+
+
 @app.command(context_settings=_PASS_ON)
 def ingest(context: typer.Context) -> None:
     """Run only the ingest daemon; further arguments go to it (--help lists them)."""

@@ -1,8 +1,11 @@
-"""Housekeeping of Dagster's own database, which nothing else prunes."""
+"""Housekeeping: what is old in the store, and in Dagster's own database, which nothing else prunes."""
 
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
+
+from peebot_dagster.defs.resources import Store
+from peebot_dagster.store import maintain_store
 
 FINISHED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 
@@ -58,4 +61,34 @@ run_retention_schedule = dg.ScheduleDefinition(
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
     description="Each night: delete Dagster's runs that are older than 14 days.",
+)
+
+
+@dg.op
+def keep_store(context: dg.OpExecutionContext, store: Store) -> None:
+    """Make the chunks of the next days ahead, and drop what is older than the store's settings say."""
+    with store.connect() as connection:
+        done = maintain_store(connection)
+    days, weeks = done.reading_chunks_dropped, done.minute_chunks_dropped
+    context.log.info(f"readings of {days} days and minutes of {weeks} weeks dropped")
+    context.add_output_metadata({"dropped_days_of_readings": days, "dropped_weeks_of_minutes": weeks})
+
+
+@dg.job(executor_def=dg.in_process_executor, tags={"dagster/max_runtime": 3600})
+def store_maintenance() -> None:
+    """Keep the store in the bounds of its settings (`./peebot retention`): readings 30 days, minutes 2 years.
+
+    Hours, days, events and posts are kept for ever. On TimescaleDB's Community edition a job of its own does
+    the same each hour; to do it twice does no harm.
+    """
+    keep_store()
+
+
+store_maintenance_schedule = dg.ScheduleDefinition(
+    name="store_maintenance_daily",
+    job=store_maintenance,
+    cron_schedule="47 2 * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Each night: make the next days' chunks, drop readings and minutes that are too old.",
 )

@@ -46,7 +46,8 @@ BEGIN
         EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO peebot_ingest', current_database());
     END IF;
     GRANT SELECT, INSERT ON telemetry_channel TO peebot_ingest;
-    GRANT SELECT (ts), INSERT ON telemetry_reading TO peebot_ingest;
+    -- RETURNING ts needs SELECT on ts only, but TimescaleDB can't grant a column of what it compresses.
+    GRANT SELECT, INSERT ON telemetry_reading TO peebot_ingest;
     GRANT SELECT, INSERT, UPDATE ON telemetry_revision, link_interval TO peebot_ingest;
     -- What was rejected is stored once, so it has to be looked at.
     GRANT SELECT, INSERT ON rejected_reading TO peebot_ingest;

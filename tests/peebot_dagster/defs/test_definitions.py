@@ -68,7 +68,7 @@ def test_everybody_who_looks_finds_out_what_an_asset_is_and_whose() -> None:
 
 
 def test_every_job_has_a_longest_time_so_that_a_killed_run_does_not_stay_started() -> None:
-    for name in ("hourly_assets_job", "publish_posts", "run_retention"):
+    for name in ("hourly_assets_job", "publish_posts", "run_retention", "store_maintenance"):
         job = defs.resolve_job_def(name)
         assert "dagster/max_runtime" in job.tags
         assert job.executor_def.name == "in_process"
@@ -83,6 +83,7 @@ def test_sensors_and_schedules_run_by_themselves() -> None:
     assert {s.name: s.default_status.value for s in repository.schedule_defs} == {
         "hourly_assets": "RUNNING",
         "run_retention_daily": "RUNNING",
+        "store_maintenance_daily": "RUNNING",
     }
 
 

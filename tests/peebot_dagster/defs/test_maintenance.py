@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
+import psycopg
 
-from peebot_dagster.defs.maintenance import delete_old_runs, run_retention
+from peebot_dagster.defs.maintenance import delete_old_runs, run_retention, store_maintenance
+from peebot_dagster.defs.resources import Store
 
 
 @dg.op
@@ -38,3 +41,24 @@ def test_the_job_keeps_the_runs_of_the_last_fortnight(instance: dg.DagsterInstan
 
     assert result.success
     assert len(instance.get_runs()) == 2
+
+
+def test_the_nightly_job_drops_old_readings_and_makes_the_chunks_of_the_next_days(
+    connection: psycopg.Connection,
+    login_as: Callable[[str], str],
+    store_readings: Callable[[list[tuple[datetime, float]]], None],
+    instance: dg.DagsterInstance,
+) -> None:
+    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    store_readings([(today - timedelta(days=31), 1.0), (today - timedelta(days=30), 2.0)])
+    connection.execute("UPDATE telemetry_revision SET updated_at = updated_at - interval '2 days'")
+    connection.commit()
+
+    result = store_maintenance.execute_in_process(
+        instance=instance, resources={"store": Store(database_url=login_as("peebot_dagster"))}
+    )
+
+    assert result.success
+    days = connection.execute("SELECT starts_at FROM chunks_of('telemetry_reading')").fetchall()
+    ahead = [(today + timedelta(days=days),) for days in (0, 1, 2)]
+    assert days == [(today - timedelta(days=30),), *ahead]
