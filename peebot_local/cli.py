@@ -118,6 +118,35 @@ def retention(raw_days: _Days = None, minute_days: _Days = None, compress_after_
     _console().print(settings_table(result))
 
 
+@app.command()
+def backup(file: Annotated[Path, typer.Argument(help="The file to write.")]) -> None:
+    """Save PeeBot's and Dagster's databases in one file; what runs may go on."""
+    from peebot_local.backup import backup as save
+    from peebot_local.display import Steps
+    from peebot_local.open_store import open_store
+
+    with open_store(_settings(), _SIGNALS) as url:
+        save(url, file.absolute(), datetime.now(UTC), Steps(_console()))
+
+
+@app.command()
+def restore(
+    file: Annotated[Path, typer.Argument(help="A file that backup has written.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace databases that are not empty.")] = False,
+) -> None:
+    """Load a backup into empty databases, and bring it to the newest schema."""
+    from peebot_local.backup import restore as load
+    from peebot_local.display import Steps
+    from peebot_local.open_store import open_store, running_store
+
+    settings = _settings()
+    running = running_store(settings)
+    if running is not None:
+        raise MendableError(f"PeeBot runs on {running.home.path} with pid {running.state.pid}; stop it first")
+    with open_store(settings, _SIGNALS) as url:
+        load(url, Home(settings.home).dagster, file.absolute(), force, Steps(_console()))
+
+
 @app.command(context_settings=_PASS_ON)
 def ingest(context: typer.Context) -> None:
     """Run only the ingest daemon; further arguments go to it (--help lists them)."""

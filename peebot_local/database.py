@@ -73,9 +73,18 @@ def reachable(database_url: str) -> bool:
 
 def create_database(server_url: str, name: str) -> None:
     """Make the database if it is not there; `server_url` is any database of the same server."""
+    if database_exists(server_url, name):
+        return
     with psycopg.connect(server_url, autocommit=True) as connection:
-        if connection.execute("SELECT FROM pg_database WHERE datname = %s", (name,)).fetchone() is None:
-            connection.execute(pgsql.SQL("CREATE DATABASE {}").format(pgsql.Identifier(name)))
+        connection.execute(pgsql.SQL("CREATE DATABASE {}").format(pgsql.Identifier(name)))
+
+
+def database_exists(server_url: str, name: str) -> bool:
+    """Whether there is such a database; `server_url` is any database of the same server that is there."""
+    with psycopg.connect(server_url) as connection:
+        return (
+            connection.execute("SELECT FROM pg_database WHERE datname = %s", (name,)).fetchone() is not None
+        )
 
 
 def migrate_databases(database_url: str, dagster_home: Path) -> None:
@@ -86,11 +95,12 @@ def migrate_databases(database_url: str, dagster_home: Path) -> None:
     with mendable(database_url):
         _require_utf8(database_url)
         migrate(database_url)
-        create_database(database_url, _dagster_database(database_url))
+        create_database(database_url, dagster_database(database_url))
     prepare_dagster_home(dagster_home)
+    dagster_conninfo = make_conninfo(database_url, dbname=dagster_database(database_url))
     stamp = dagster_home / _MIGRATED_BY
     signature = f"dagster {version('dagster')} {describe(database_url)}"
-    if stamp.exists() and stamp.read_text() == signature and _has_dagster_tables(database_url):
+    if stamp.exists() and stamp.read_text() == signature and _has_dagster_tables(dagster_conninfo):
         return
     result = subprocess.run(
         [sys.executable, "-P", "-m", "dagster", "instance", "migrate"],
@@ -102,9 +112,10 @@ def migrate_databases(database_url: str, dagster_home: Path) -> None:
     )
     if result.returncode != 0:
         raise MendableError(
-            f"Dagster could not make its tables in {_dagster_database(database_url)}; mend what it says",
+            f"Dagster could not make its tables in {dagster_database(database_url)}; mend what it says",
             tuple(result.stderr.strip().splitlines()[-8:]),
         )
+    _give_to_dagsters_role(dagster_conninfo)
     stamp.write_text(signature)
 
 
@@ -116,6 +127,11 @@ def _require_utf8(database_url: str) -> None:
             f"the database {describe(database_url)} has the encoding {encoding}; make one with "
             "CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0, and name it in PEEBOT_DATABASE_URL"
         )
+
+
+def forget_migration(dagster_home: Path) -> None:
+    """Let the next `migrate_databases` look at Dagster's tables again: they were replaced."""
+    (dagster_home / _MIGRATED_BY).unlink(missing_ok=True)
 
 
 def prepare_dagster_home(dagster_home: Path) -> None:
@@ -139,7 +155,7 @@ def dagster_url(database_url: str) -> str:
     They are all in the query, which SQLAlchemy hands to libpq as it is: so a socket's folder, several hosts,
     certificates and time-outs mean the same to both.
     """
-    parameters = {**conninfo_to_dict(database_url), "dbname": _dagster_database(database_url)}
+    parameters = {**conninfo_to_dict(database_url), "dbname": dagster_database(database_url)}
     hosts, ports = (str(parameters.get(name, "")).split(",") for name in ("host", "port"))
     if len(ports) == 1 and ports[0]:
         # libpq takes one port for all hosts, SQLAlchemy wants one for each.
@@ -147,11 +163,34 @@ def dagster_url(database_url: str) -> str:
     return f"postgresql+psycopg2://?{urlencode(parameters, quote_via=quote)}"
 
 
-def _dagster_database(database_url: str) -> str:
+def dagster_database(database_url: str) -> str:
+    """The name of Dagster's own database, beside PeeBot's on the same server."""
     return f"{conninfo_to_dict(database_url)['dbname']}_dagster"
 
 
-def _has_dagster_tables(database_url: str) -> bool:
-    url = make_conninfo(database_url, dbname=_dagster_database(database_url))
-    with mendable(url), psycopg.connect(url) as connection:
+def _has_dagster_tables(conninfo: str) -> bool:
+    with mendable(conninfo), psycopg.connect(conninfo) as connection:
         return connection.execute("SELECT to_regclass('runs') IS NOT NULL").fetchone() == (True,)
+
+
+def _give_to_dagsters_role(conninfo: str) -> None:
+    # Only a superuser can give away; whoever else has made the tables goes on as their owner.
+    with mendable(conninfo), psycopg.connect(conninfo) as connection:
+        connection.execute(
+            """
+            DO $$
+            DECLARE
+                owned text;
+            BEGIN
+                IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'peebot_dagster')
+                    OR NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
+                THEN
+                    RETURN;
+                END IF;
+                FOR owned IN SELECT tablename FROM pg_tables WHERE schemaname = current_schema() LOOP
+                    EXECUTE format('ALTER TABLE %I OWNER TO peebot_dagster', owned);
+                END LOOP;
+                EXECUTE format('GRANT USAGE, CREATE ON SCHEMA %I TO peebot_dagster', current_schema());
+            END $$
+            """
+        )

@@ -19,8 +19,8 @@ MIGRATION_LOCK = 0x70656562
 """Key of the advisory lock that makes concurrent migrations wait for each other."""
 
 
-def migrate(database_url: str) -> None:
-    """Run the missing migrations and upsert channels.csv, all in one transaction.
+def migrate(database_url: str, revision: str = "head") -> None:
+    """Run the missing migrations up to `revision` and upsert channels.csv, all in one transaction.
 
     `database_url` is a libpq URL (postgresql://...) or key=value string.
     """
@@ -33,7 +33,7 @@ def migrate(database_url: str) -> None:
         config = Config()
         config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        command.upgrade(config, revision)
         driver_connection = cast(psycopg.Connection, connection.connection.driver_connection)
         load_channels(driver_connection, resources.files("sql").joinpath("channels.csv").read_text("utf-8"))
 

@@ -60,6 +60,7 @@ def state_of(connection: psycopg.Connection) -> list[tuple[object, ...]]:
     )
 
 
+@pytest.mark.every_edition
 def test_migrating_again_changes_nothing_at_all(database_url: str) -> None:
     with psycopg.connect(database_url, autocommit=True) as connection:
         before = state_of(connection)
@@ -109,6 +110,7 @@ def test_special_characters_and_parameters_of_the_url_survive(
             connection.execute(pgsql.SQL("DROP ROLE {}").format(pgsql.Identifier(role)))
 
 
+@pytest.mark.every_edition(one_connection=True)
 def test_the_catalogue_adopts_a_channel_that_the_feed_had_first(connection: psycopg.Connection) -> None:
     added = connection.execute(
         "INSERT INTO telemetry_channel (item_id, name, subsystem, kind, catalogued)"
@@ -178,6 +180,7 @@ def test_the_level_and_the_state_of_the_urine_system_are_not_mixed_up(
     assert ours["NODE3000005"]["unit"] == "%"
 
 
+@pytest.mark.every_edition(one_connection=True)
 def test_every_table_column_view_and_function_says_what_it_is(connection: psycopg.Connection) -> None:
     connection.execute("SELECT create_telemetry_chunks('2025-01-01 00:00+00', '2025-01-01 00:00+00')")
     silent = connection.execute(

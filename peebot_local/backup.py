@@ -1,0 +1,248 @@
+"""`peebot backup` and `peebot restore`: both databases in one file, a zip of dumps in the custom format."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import IO, cast
+
+import psycopg
+from psycopg import sql as pgsql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from peebot_local.database import (
+    create_database,
+    dagster_database,
+    database_exists,
+    forget_migration,
+    mendable,
+    migrate_databases,
+)
+from peebot_local.display import Steps
+from peebot_local.errors import MendableError
+from peebot_local.postgres_programs import connection_arguments, find_program
+
+STORE, DAGSTER = "peebot", "dagster"
+_MANIFEST = "manifest.json"
+_PIECE = 1 << 20
+_IS_EMPTY = """
+SELECT NOT EXISTS (
+    SELECT FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+    WHERE relkind IN ('r', 'p', 'v', 'm') AND nspname <> 'information_schema' AND nspname !~ '^pg_'
+        AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = pg_class.oid AND classid = 'pg_class'::regclass
+                                                AND deptype = 'e')
+)
+"""
+
+
+class Manifest(BaseModel):
+    """What a backup holds: one dump per database. Times are UTC."""
+
+    model_config = ConfigDict(frozen=True)
+
+    made_at: datetime
+    server_major: int
+    timescaledb: str | None
+    databases: tuple[str, ...]
+
+
+def backup(database_url: str, file: Path, now: datetime, steps: Steps) -> None:
+    """Write both databases into `file`, which appears only when it is complete. What runs may go on."""
+    names = _names(database_url)
+    with mendable(database_url), psycopg.connect(database_url) as connection:
+        manifest = Manifest(
+            made_at=now,
+            server_major=connection.info.server_version // 10000,
+            timescaledb=_timescaledb_version(connection),
+            databases=tuple(which for which in names if database_exists(database_url, names[which])),
+        )
+    program = find_program("pg_dump", manifest.server_major)
+    with _complete_or_not_at_all(file) as unfinished, zipfile.ZipFile(unfinished, "w") as archive:
+        archive.writestr(_MANIFEST, manifest.model_dump_json(indent=1))
+        for which in manifest.databases:
+            with (
+                steps.step(f"Dumping {names[which]}"),
+                archive.open(_member(which), "w", force_zip64=True) as member,
+            ):
+                _dump(program, make_conninfo(database_url, dbname=names[which]), member)
+
+
+def restore(database_url: str, dagster_home: Path, file: Path, force: bool, steps: Steps) -> None:
+    """Put a backup into the two databases, which must be empty or, by `force`, are made anew.
+
+    An older backup is then brought to the newest schema.
+    """
+    with _open(file) as archive, mendable(database_url):
+        manifest = _manifest(archive, file)
+        names = {which: name for which, name in _names(database_url).items() if which in manifest.databases}
+        for name in names.values():
+            if not force and not _is_empty(database_url, name):
+                raise MendableError(
+                    f"the database {name} is not empty; --force replaces it, and what is in it is then lost"
+                )
+        with psycopg.connect(_server_url(database_url)) as connection:
+            major = connection.info.server_version // 10000
+            _require_timescaledb(connection, manifest.timescaledb)
+        program = find_program("pg_restore", max(major, manifest.server_major))
+        for which, name in names.items():
+            url = make_conninfo(database_url, dbname=name)
+            version = manifest.timescaledb if which == STORE else None
+            with steps.step(f"Restoring {name}"), archive.open(_member(which)) as dump:
+                _make_empty(database_url, name)
+                with _restoring_timescaledb(url, version):
+                    _load(program, url, dump)
+    with steps.step("Bringing the databases to the newest schema"):
+        forget_migration(dagster_home)
+        migrate_databases(database_url, dagster_home)
+        with mendable(database_url), psycopg.connect(database_url, autocommit=True) as connection:
+            # A dump of another server may name roles that this one does not have; these are its own.
+            connection.execute("SELECT grant_roles()")
+            connection.execute("ANALYZE")
+
+
+def _names(database_url: str) -> dict[str, str]:
+    return {STORE: str(conninfo_to_dict(database_url)["dbname"]), DAGSTER: dagster_database(database_url)}
+
+
+def _server_url(database_url: str) -> str:
+    # The target itself can't be connected to while it is made anew.
+    return make_conninfo(database_url, dbname="postgres")
+
+
+def _member(which: str) -> str:
+    return f"{which}.dump"
+
+
+def _timescaledb_version(connection: psycopg.Connection) -> str | None:
+    row = connection.execute("SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'").fetchone()
+    return None if row is None else str(row[0])
+
+
+@contextmanager
+def _complete_or_not_at_all(file: Path) -> Iterator[Path]:
+    if not file.parent.is_dir():
+        raise MendableError(f"there is no folder {file.parent}; make it, or name another file")
+    try:
+        handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    except OSError as error:
+        raise MendableError(f"cannot write to {file.parent} ({error.strerror}); name another file") from error
+    os.close(handle)
+    unfinished = Path(name)
+    try:
+        yield unfinished
+        unfinished.replace(file)
+    except OSError as error:
+        raise MendableError(f"cannot write {file} ({error.strerror}); free some space") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _dump(program: Path, url: str, member: IO[bytes]) -> None:
+    arguments, environment = connection_arguments(url)
+    # Stderr goes to a file: a full pipe would stop the dump.
+    with tempfile.TemporaryFile() as complaints:
+        with subprocess.Popen(  # noqa: S603
+            [program, "--format=custom", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=complaints,
+            env=environment,
+        ) as process:
+            shutil.copyfileobj(cast(IO[bytes], process.stdout), member, _PIECE)
+        if process.returncode != 0:
+            complaints.seek(0)
+            raise _failure("pg_dump failed; mend what it says and try again", complaints.read())
+
+
+def _load(program: Path, url: str, dump: IO[bytes]) -> None:
+    arguments, environment = connection_arguments(url)
+    options = ["--no-owner", "--no-privileges", "--exit-on-error"]
+    with tempfile.TemporaryFile() as complaints:
+        with (
+            subprocess.Popen(  # noqa: S603
+                [program, *options, *arguments], stdin=subprocess.PIPE, stderr=complaints, env=environment
+            ) as process,
+            suppress(BrokenPipeError),  # that it has stopped reading shows in its exit code
+            cast(IO[bytes], process.stdin) as pipe,
+        ):
+            shutil.copyfileobj(dump, pipe, _PIECE)
+        if process.returncode != 0:
+            complaints.seek(0)
+            reason = "pg_restore failed; mend what it says and restore again with --force"
+            raise _failure(reason, complaints.read())
+
+
+def _failure(message: str, complaints: bytes) -> MendableError:
+    return MendableError(message, tuple(complaints.decode(errors="replace").strip().splitlines()[-8:]))
+
+
+@contextmanager
+def _open(file: Path) -> Iterator[zipfile.ZipFile]:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            damaged = archive.testzip()
+            if damaged is not None:
+                raise MendableError(f"{file} is damaged ({damaged}); use another backup")
+            yield archive
+    except FileNotFoundError:
+        raise MendableError(f"there is no file {file}") from None
+    except zipfile.BadZipFile as error:
+        raise MendableError(f"{file} is no backup of PeeBot, or a damaged one; use another") from error
+
+
+def _manifest(archive: zipfile.ZipFile, file: Path) -> Manifest:
+    try:
+        return Manifest.model_validate_json(archive.read(_MANIFEST))
+    except (KeyError, ValidationError) as error:
+        raise MendableError(f"{file} is no backup of PeeBot") from error
+
+
+def _is_empty(database_url: str, name: str) -> bool:
+    if not database_exists(_server_url(database_url), name):
+        return True
+    with psycopg.connect(make_conninfo(database_url, dbname=name)) as connection:
+        return connection.execute(_IS_EMPTY).fetchone() == (True,)
+
+
+def _make_empty(database_url: str, name: str) -> None:
+    server_url = _server_url(database_url)
+    if not _is_empty(database_url, name):
+        with psycopg.connect(server_url, autocommit=True) as connection:
+            connection.execute(pgsql.SQL("DROP DATABASE {} WITH (FORCE)").format(pgsql.Identifier(name)))
+    create_database(server_url, name)
+
+
+def _require_timescaledb(connection: psycopg.Connection, version: str | None) -> None:
+    if version is None:
+        return
+    row = connection.execute(
+        "SELECT FROM pg_available_extension_versions WHERE name = 'timescaledb' AND version = %s", (version,)
+    ).fetchone()
+    if row is None:
+        raise MendableError(
+            f"the backup is of TimescaleDB {version}, which this server does not have; "
+            "restore it on a server with that version, and update TimescaleDB there"
+        )
+
+
+@contextmanager
+def _restoring_timescaledb(url: str, version: str | None) -> Iterator[None]:
+    """Within the block TimescaleDB takes its own tables as they come; without one, nothing."""
+    if version is None:
+        yield
+        return
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            pgsql.SQL("CREATE EXTENSION IF NOT EXISTS timescaledb VERSION {}").format(pgsql.Literal(version))
+        )
+        connection.execute("SELECT timescaledb_pre_restore()")
+    yield
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("SELECT timescaledb_post_restore()")
