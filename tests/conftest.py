@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -73,22 +73,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("store_edition", editions, indirect=True)
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """A worker of pytest-xdist tells its share to the process that prints the summary."""
-    if hasattr(session.config, "workeroutput"):
-        session.config.workeroutput["editions"] = (
-            dict(session.config.stash[TESTS_ON]),
-            dict(session.config.stash[MISSING]),
-        )
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_testnodedown(node: Any) -> None:
-    tests_on, missing = node.workeroutput.get("editions", ({}, {}))
-    node.config.stash[TESTS_ON].update(tests_on)
-    node.config.stash[MISSING].update(missing)
-
-
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     ran = [f"{edition}: {count} tests" for edition, count in sorted(config.stash[TESTS_ON].items())]
     missing = [f"{edition}: not run, {why}" for edition, why in config.stash[MISSING].items()]
@@ -108,10 +92,6 @@ def not_here(config: pytest.Config, edition: str, why: str) -> None:
 def postgres_server() -> Iterator[EmbeddedPostgres]:
     root = Path(tempfile.mkdtemp(prefix="peebot-pg-"))
     server = EmbeddedPostgres(root)
-    server.initialise()
-    # Hundreds of databases are made and dropped; no test turns the machine's power off.
-    with (server.data / "postgresql.conf").open("a") as settings:
-        settings.write("fsync = off\nfull_page_writes = off\n")
     process = server.start(root / "log")
     try:
         server.wait_until_ready(process)
