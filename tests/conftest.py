@@ -1,7 +1,7 @@
 """Real databases for the tests: one server a session, one fresh migrated database a test.
 
 A test with the mark `every_edition` runs on each edition of the store that is there; the others run on the
-embedded PostgreSQL. The report says which editions were there.
+embedded PostgreSQL. On the other editions it is slow. The report says which editions were there.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     mark = metafunc.definition.get_closest_marker("every_edition")
     if mark is None or "store_edition" not in metafunc.fixturenames:
         return
-    editions: list[object] = [EMBEDDED, NATIVE]
+    editions: list[object] = [EMBEDDED, pytest.param(NATIVE, marks=pytest.mark.slow)]
     # It has one session, and knows no COPY.
     if mark.kwargs.get("one_connection") and not metafunc.definition.get_closest_marker(
         "several_connections"
@@ -80,10 +80,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line(f"editions of the store: {'; '.join(ran + missing)}")
 
 
-def not_here(config: pytest.Config, edition: str, why: str) -> None:
-    """Skip for want of an edition; a failure where all are required, as in CI."""
+def not_here(config: pytest.Config, edition: str, why: str, required_by: str) -> None:
+    """Skip for want of an edition; a failure where this variable says that it has to be there, as in CI."""
     config.stash[MISSING][edition] = why
-    if os.environ.get("PEEBOT_REQUIRE_TIMESCALEDB"):
+    if os.environ.get(required_by):
         pytest.fail(why)
     pytest.skip(why)
 
@@ -95,6 +95,9 @@ def postgres_server() -> Iterator[EmbeddedPostgres]:
     process = server.start(root / "log")
     try:
         server.wait_until_ready(process)
+        # A crash of the machine ends the tests anyway; a crash of the server needs no fsync.
+        _administer(server, "ALTER SYSTEM SET fsync = off")
+        _administer(server, "SELECT pg_reload_conf()")
         yield server
     finally:
         process.send_signal(signal.SIGINT)
@@ -111,7 +114,8 @@ def timescaledb_server(pytestconfig: pytest.Config) -> Iterator[ServerAt]:
         return
     script = ROOT / ".ci" / "timescaledb"
     if subprocess.run([script, "installed"], check=False).returncode != 0:
-        not_here(pytestconfig, NATIVE, "run .ci/timescaledb install, or set PEEBOT_TEST_TIMESCALE_URL")
+        why = "run .ci/timescaledb install, or set PEEBOT_TEST_TIMESCALE_URL"
+        not_here(pytestconfig, NATIVE, why, "PEEBOT_REQUIRE_TIMESCALEDB")
     # It ends with its pipe: also when this process is killed.
     with subprocess.Popen(
         [script, "run"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -129,13 +133,13 @@ def community_server(
 ) -> Iterator[ServerAt]:
     """TimescaleDB's Community edition in WebAssembly; one connection at a time."""
     if shutil.which("node") is None or shutil.which("npm") is None:
-        not_here(pytestconfig, WASM, "node and npm are missing")
+        not_here(pytestconfig, WASM, "node and npm are missing", "PEEBOT_REQUIRE_NODE")
     folder = tmp_path_factory.mktemp("community")
     shutil.copytree(ROOT / "tests" / "sql" / "community", folder, dirs_exist_ok=True)
     command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
     npm = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
     if any(code in npm.stderr for code in NPM_UNREACHABLE):
-        not_here(pytestconfig, WASM, "the npm registry cannot be reached")
+        not_here(pytestconfig, WASM, "the npm registry cannot be reached", "PEEBOT_REQUIRE_NODE")
     assert npm.returncode == 0, npm.stderr
     with subprocess.Popen(
         ["node", "server.mjs"], cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -183,7 +187,7 @@ def database_url(
     url = store_server.url(name)
     if store_edition != WASM:
         template = request.getfixturevalue(TEMPLATES[store_edition])
-        _administer(store_server, "CREATE DATABASE {} TEMPLATE {}", name, template)
+        _administer(store_server, "CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY", name, template)
     with psycopg.connect(url) as connection:
         pytestconfig.stash[TESTS_ON][_describe(connection)] += 1
     yield url
