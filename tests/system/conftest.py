@@ -77,8 +77,14 @@ class Peebot:
 
     def child(self, name: str, home: Path | None = None) -> int:
         """The pid of one of its processes."""
-        records = json.loads(((home or self.home) / "children.json").read_text())
-        return int(next(record["identity"]["pid"] for record in records if record["name"] == name))
+        return int(
+            next(record["identity"]["pid"] for record in self.children(home) if record["name"] == name)
+        )
+
+    def children(self, home: Path | None = None) -> list[dict[str, Any]]:
+        """What the runner has noted of its processes."""
+        records: list[dict[str, Any]] = json.loads(((home or self.home) / "children.json").read_text())
+        return records
 
     def processes(self) -> list[psutil.Process]:
         """All processes that belong to this home."""

@@ -81,6 +81,10 @@ def test_within_two_minutes_of_its_address_the_demo_shows_a_live_visit_and_its_j
 def test_a_demo_whose_runner_was_killed_starts_again_and_shows_another_visit(peebot: Peebot) -> None:
     peebot.start("demo")
     peebot.wait_for_line("The Dagster UI: ", 180)
+    # The daemon starts last, when the address is out and the backfill asked for.
+    peebot.wait_for(
+        lambda: "dagster-daemon" in {record["name"] for record in peebot.children(peebot.home / "demo")}, 30
+    )
     assert peebot.process is not None
     os.kill(peebot.process.pid, signal.SIGKILL)
     peebot.process.wait()
