@@ -256,6 +256,7 @@ while True:
     if number % 5 == 0:
         records = spool.peek(2)
         sys.stdout.write("".join(f"-{int(record.payload[:6])}\\n" for record in records))
+        sys.stdout.flush()
         spool.acknowledge(len(records))
 """
 
