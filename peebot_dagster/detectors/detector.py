@@ -91,6 +91,11 @@ class Detector(Protocol):
         """How much telemetry after a span is needed to see each event that starts in the span to its end."""
         ...
 
+    @property
+    def trigger_interval(self) -> timedelta:
+        """The live detection looks at most this often; zero: as soon as a reading of an item is stored."""
+        ...
+
     def detect(self, window: Window) -> list[DetectedEvent]:
         """All events whose evidence lies in the window, sorted by start."""
         ...

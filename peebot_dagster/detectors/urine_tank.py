@@ -53,6 +53,11 @@ class UrineTankDetector:
         """The longest bout (15 min), the pause that closes it (2 min), and some margin."""
         return timedelta(minutes=20)
 
+    @property
+    def trigger_interval(self) -> timedelta:
+        """None: people wait for the joke."""
+        return timedelta(0)
+
     def detect(self, window: Window) -> list[DetectedEvent]:
         """All rises of the level in the window, sorted by start; the last one may be open."""
         steps = level_steps(window, item_readings(window, self.level_item, least=0.0, greatest=100.0))

@@ -32,6 +32,7 @@ class JumpDetector:
     event_types: tuple[str, ...] = ("jump",)
     look_back: timedelta = timedelta(minutes=10)
     settle: timedelta = timedelta(minutes=2)
+    trigger_interval: timedelta = timedelta(0)
 
     def detect(self, window: Window) -> list[DetectedEvent]:
         readings = window.readings
