@@ -34,6 +34,11 @@ class TrueEvent:
     late_step: bool = False
     masked: bool = False
 
+    @property
+    def onset(self) -> datetime:
+        """The first moment (UTC) at which it can be seen."""
+        return self.first_step_at or self.started_at
+
     def to_json(self) -> str:
         """One line of JSON; times in ISO 8601."""
         values = {name: getattr(self, name) for name in self.__slots__}

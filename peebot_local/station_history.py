@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from itertools import islice
-from typing import NamedTuple
 
 import psycopg
 
 from ingest_daemon.reading import RawUpdate, Reading, Rejection, parse
 from ingest_daemon.writer import Writer
 from iss_simulator.feed import Update
+from iss_simulator.link_stretches import link_stretches
 from iss_simulator.station import Station
 
 SOURCE = "simulator"
 _BATCH = 20_000
-_LINK_STATE = {"los": "LOS", "outage": "DOWN"}
-
-
-class Stretch(NamedTuple):
-    """The link was in one state from start to end (UTC, end exclusive)."""
-
-    state: str
-    start: datetime
-    end: datetime
 
 
 def load_history(
@@ -54,23 +45,6 @@ def load_history(
             ],
         )
     return stored
-
-
-def link_stretches(station: Station, since: datetime, until: datetime) -> Iterator[Stretch]:
-    """The states of the link in [since, until), without a gap between them."""
-    reached = since
-    for event in station.truth_until(until):
-        state = _LINK_STATE.get(event.kind)
-        if state is None:
-            continue
-        start, end = max(event.started_at, reached), min(event.ended_at, until)
-        if start > reached:
-            yield Stretch("LIVE", reached, start)
-        if end > start:
-            yield Stretch(state, start, end)
-        reached = max(reached, end)
-    if reached < until:
-        yield Stretch("LIVE", reached, until)
 
 
 def _read(updates: Sequence[Update]) -> tuple[list[Reading], list[Rejection]]:
