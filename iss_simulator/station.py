@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from heapq import merge
 from operator import attrgetter
@@ -13,15 +14,14 @@ from iss_simulator.catalogue import Channel, packaged_channels
 from iss_simulator.feed import CLOCK_ITEM, GOOD, YEAR_ITEM, Update, clock_update, sample_phase, year_update
 from iss_simulator.other_channels import OtherChannels, bucket_of, bucket_start
 from iss_simulator.signal_loss import LOST, SignalLoss, heard
+from iss_simulator.story import Story
 from iss_simulator.truth import TrueEvent
-from iss_simulator.urine_tank import LEVEL_ITEM, STATE_ITEM, UrineTank
-from iss_simulator.water_system import ITEMS as WATER_ITEMS
+from iss_simulator.urine_tank import UrineTank
 from iss_simulator.water_system import WaterSystem
 
 FOR_EVER = datetime(9999, 1, 1, tzinfo=UTC)
 
 _TICKS_PER_S = 1
-_DETAILED = frozenset({LEVEL_ITEM, STATE_ITEM, CLOCK_ITEM, *WATER_ITEMS})
 _THIN_TO_ONE_IN_MINUTES = 10
 _moment = attrgetter("ts")
 
@@ -44,9 +44,12 @@ class Station:
         quiet = (rehearsal.begins_at, rehearsal.quiet_until) if rehearsal else None
         self._since = since
         self._signal_loss = SignalLoss(seed, since, quiet)
-        self._tank = UrineTank(seed, since, self._signal_loss, rehearsal)
-        self._water = WaterSystem(seed, since)
-        own = {LEVEL_ITEM, STATE_ITEM, CLOCK_ITEM, YEAR_ITEM, *WATER_ITEMS}
+        self._stories: tuple[Story, ...] = (
+            UrineTank(seed, since, self._signal_loss, rehearsal),
+            WaterSystem(seed, since),
+        )
+        self._story_items = frozenset(item for story in self._stories for item in story.updates)
+        own = {CLOCK_ITEM, YEAR_ITEM, *self._story_items}
         others = [channel for channel in channels or packaged_channels() if channel.item not in own]
         self._others = OtherChannels(seed, others, max(0.0, rate - _TICKS_PER_S))
         self._other_items = frozenset(channel.item for channel in others)
@@ -70,24 +73,24 @@ class Station:
     def history(self, until: datetime, thin: bool = True) -> Iterator[Update]:
         """What the ground heard before `until`.
 
-        Thinned, the water system is complete, the clock ticks once a minute, and each other channel has about
-        one of its true updates in ten minutes.
+        Thinned, all that belongs to a story is complete, the clock ticks once a minute, and each other
+        channel has about one of its true updates in ten minutes.
         """
         if not thin:
             yield from self.updates(until)
             return
-        details = _once_a_minute(self.updates(until, _DETAILED))
+        details = _once_a_minute(self.updates(until, {CLOCK_ITEM, *self._story_items}))
         yield from merge(details, self._thinned_others(until), key=_moment)
 
     def snapshot(self, at: datetime) -> Iterator[Update]:
         """The last thing that the ground heard of each channel before a moment, with its old time."""
         gap = self._signal_loss.at(at)
         moment = gap.started_at if gap else at
-        self._tell(moment)
-        for updates in (self._tank.levels, self._tank.states):
-            yield updates[max(0, bisect_left(updates, moment, key=_moment) - 1)]
-        latest = {update.item: update for update in _part(self._water.updates, self._since, moment)}
-        yield from latest.values()
+        self._told_until = max(self._told_until, moment)
+        for story in self._stories:
+            story.tell(moment)
+            for updates in story.updates.values():
+                yield updates[max(0, bisect_left(updates, moment, key=_moment) - 1)]
         yield from self._others.snapshot(moment)
         yield year_update(moment)
         yield clock_update(moment, LOST if gap and gap.is_announced else GOOD)
@@ -99,25 +102,36 @@ class Station:
 
     def truth_until(self, until: datetime) -> list[TrueEvent]:
         """All events that began before a moment, in order of time."""
-        self._tell(until)
-        gaps = [
+        events = [
             TrueEvent("outage" if gap.is_outage else "los", CLOCK_ITEM, gap.started_at, gap.ended_at)
             for gap in self._signal_loss.between(self._since, until)
         ]
-        events = [event for event in (*self._tank.truth, *gaps) if event.started_at < until]
+        self._told_until = max(self._told_until, until)
+        for story in self._stories:
+            story.tell(until)
+            events += (self._as_heard(event) for event in story.truth if event.started_at < until)
         return sorted(events, key=attrgetter("started_at"))
+
+    def _as_heard(self, event: TrueEvent) -> TrueEvent:
+        """The event, marked where the signal was lost for some of its time."""
+        ended_at = event.ended_at + timedelta(seconds=1)
+        is_masked = event.masked or bool(self._signal_loss.between(event.started_at, ended_at))
+        return replace(event, masked=True) if is_masked else event
 
     def _spoken(self, first: int, until: datetime, items: Collection[str] | None) -> Iterator[Update]:
         """All that the station says from a minute on, heard or not."""
         wants_others = items is None or not self._other_items.isdisjoint(items)
         wants_ticks = items is None or CLOCK_ITEM in items
+        stories = [s for s in self._stories if items is None or not s.updates.keys().isdisjoint(items)]
         bucket = first
         while bucket_start(bucket) < until:
             start, end = bucket_start(bucket), bucket_start(bucket + 1)
-            self._tell(end)
+            self._told_until = max(self._told_until, end)
             updates = [year_update(start)]
-            for told in (self._tank.levels, self._tank.states, self._water.updates):
-                updates += _part(told, start, end)
+            for story in stories:
+                story.tell(end)
+                for told in story.updates.values():
+                    updates += _part(told, start, end)
             if wants_ticks:
                 first_tick = start + sample_phase(CLOCK_ITEM)
                 updates += (clock_update(first_tick + timedelta(seconds=second)) for second in range(60))
@@ -131,11 +145,6 @@ class Station:
             for update in self._others.thinned(bucket, _THIN_TO_ONE_IN_MINUTES):
                 if self._since <= update.ts < until and self._signal_loss.at(update.ts) is None:
                     yield update
-
-    def _tell(self, until: datetime) -> None:
-        self._told_until = max(self._told_until, until)
-        self._tank.tell(until)
-        self._water.tell(until)
 
 
 def _part(updates: list[Update], start: datetime, end: datetime) -> list[Update]:

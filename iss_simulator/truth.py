@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, get_args
 
@@ -17,7 +18,9 @@ class TrueEvent:
 
     `started_at` and `ended_at` bound the physical event. `first_step_at`, `last_step_at` and `steps` tell
     what can be seen of a rise on the integer level once dither is taken away (a backlash of width 1): None
-    and 0 where nothing rises. `masked` means that the signal was lost for some of the event's time.
+    and 0 where nothing rises. `masked` means that the signal was lost for some of the event's time. `facts`
+    are what an event of another part of the station has; their units are in the keys, as in a detector's
+    payload.
     """
 
     kind: Kind
@@ -33,6 +36,7 @@ class TrueEvent:
     upa_processing: bool = False
     late_step: bool = False
     masked: bool = False
+    facts: Mapping[str, float | str] = field(default_factory=dict, hash=False)
 
     @property
     def onset(self) -> datetime:
@@ -48,4 +52,6 @@ class TrueEvent:
 def _plain(value: object) -> object:
     if isinstance(value, datetime):
         return value.isoformat()
+    if isinstance(value, Mapping):
+        return {key: _plain(part) for key, part in value.items()}
     return round(value, 3) if isinstance(value, float) else value

@@ -35,6 +35,7 @@ class UrineTank:
         self.truth: list[TrueEvent] = []
         self.levels: list[Update] = []
         self.states: list[Update] = []
+        self.updates = {LEVEL_ITEM: self.levels, STATE_ITEM: self.states}
         self._since = since
         self._signal_loss = signal_loss
         self._rehearsal = rehearsal

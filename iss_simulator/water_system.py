@@ -11,6 +11,7 @@ from operator import attrgetter
 from random import Random
 
 from iss_simulator.feed import Update, sample_phase
+from iss_simulator.truth import TrueEvent
 
 WPA_STATE, WPA_STEP = "NODE3000006", "NODE3000007"
 WASTE_TANK, CLEAN_TANK = "NODE3000008", "NODE3000009"
@@ -35,7 +36,8 @@ class WaterSystem:
     """Makes the story from `since` on as far as it is asked for; the same for the same arguments."""
 
     def __init__(self, seed: int, since: datetime) -> None:
-        self.updates: list[Update] = []
+        self.updates: dict[str, list[Update]] = {item: [] for item in ITEMS}
+        self.truth: list[TrueEvent] = []
         self._since = since
         self._script = self._run(Random(f"{seed} water"))
         self._told_until = since
@@ -92,4 +94,4 @@ class WaterSystem:
     def _say(self, item: str, second: int, value: str) -> None:
         # the steps of a start-up are said ahead of time
         update = Update(item, self._since + timedelta(seconds=second) + sample_phase(item), value)
-        insort(self.updates, update, key=attrgetter("ts"))
+        insort(self.updates[item], update, key=attrgetter("ts"))

@@ -277,3 +277,20 @@ def test_visits_can_be_had_at_a_steady_pace() -> None:
     ]
     assert len(events) >= 12
     assert {event.kind for event in events} <= {"visit", "fast_drain", "drain"}
+
+
+def test_every_item_of_a_story_is_told_of_within_the_first_seconds() -> None:
+    station = make_station()
+    others = {channel.item for channel in CHANNELS}
+    told = {update.item for update in station.updates(SINCE + timedelta(seconds=5))}
+    assert set(station.items) - others <= told
+
+
+def test_truth_says_where_the_signal_was_lost() -> None:
+    events = make_station().truth_until(SINCE + timedelta(days=3))
+    gaps = [(event.started_at, event.ended_at) for event in events if event.kind in ("los", "outage")]
+    drains = [event for event in events if event.kind == "drain"]
+    assert drains
+    for event in drains:
+        touched = any(start <= event.ended_at and end > event.started_at for start, end in gaps)
+        assert event.masked == touched
