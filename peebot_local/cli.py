@@ -220,6 +220,53 @@ def detect(
 
 
 @app.command()
+def compare(
+    name: Annotated[str, typer.Argument(help="A detector, as in urine_tank.")],
+    candidate: Annotated[
+        str | None,
+        typer.Argument(
+            help="The version on trial: module:attribute or file.py:attribute; else the stored one."
+        ),
+    ] = None,
+    start: From = None,
+    end: To = None,
+    from_csv: Annotated[Path | None, typer.Option(help="A recording instead of the database.")] = None,
+    item: Item = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what another version of a detector would change; stores nothing."""
+    from peebot_dagster.detectors.comparison import to_json
+    from peebot_local.compare import (
+        as_tables,
+        compare_in_recording,
+        compare_in_store,
+        compare_stored,
+        find_candidate,
+    )
+    from peebot_local.detect import find_detector
+    from peebot_local.open_store import open_store
+
+    detector = find_detector(name)
+    other = None if candidate is None else find_candidate(candidate)
+    if from_csv is not None and other is not None:
+        compared = compare_in_recording(detector, other, from_csv, item)
+    elif from_csv is None and start is not None and end is not None:
+        with open_store(_settings(), _SIGNALS) as url:
+            compared = (
+                compare_stored(detector, url, start, end)
+                if other is None
+                else compare_in_store(detector, other, url, start, end)
+            )
+    else:
+        raise MendableError("give --from and --to, or a candidate and --from-csv FILE")
+    if as_json:
+        typer.echo(json.dumps(to_json(compared)))
+    else:
+        for table in as_tables(compared):
+            _console().print(table)
+
+
+@app.command()
 def status(as_json: AsJson = False) -> None:
     """Show the feed's state, what is stored, events, posts, and where the UI is."""
     import psycopg

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
+from peebot_dagster.detectors.candidate import Candidate, load_detector
 from peebot_dagster.detectors.detector import Detector
 from peebot_dagster.detectors.urine_tank import UrineTankDetector
 
@@ -14,12 +15,17 @@ def detectors_by_settings(environment: Mapping[str, str]) -> tuple[Detector, ...
     """Each detector with its settings from the environment.
 
     PEEBOT_URINE_LEVEL_ITEM and PEEBOT_URINE_STATE_ITEM name the items of the urine tank's level and of the
-    Urine Processor's state.
+    Urine Processor's state. PEEBOT_CANDIDATES names versions on trial, as `module:attribute` or
+    `file.py:attribute`, separated by spaces; LookupError when one of them is no detector.
     """
     return (
         UrineTankDetector(
             level_item=environment.get("PEEBOT_URINE_LEVEL_ITEM") or UrineTankDetector.level_item,
             state_item=environment.get("PEEBOT_URINE_STATE_ITEM") or UrineTankDetector.state_item,
+        ),
+        *(
+            Candidate(load_detector(reference))
+            for reference in environment.get("PEEBOT_CANDIDATES", "").split()
         ),
     )
 

@@ -49,6 +49,11 @@ def peebot(tmp_path: Path) -> Run:
         (["detect", "nobody", "--from-csv", "x.csv"], "no detector is named 'nobody'; known: urine_tank"),
         (["detect", "urine_tank", "--from-csv", "missing.csv"], "missing.csv"),
         (["detect", "urine_tank"], "give --from and --to, or --from-csv FILE"),
+        (["compare", "urine_tank"], "give --from and --to, or a candidate and --from-csv FILE"),
+        (
+            ["compare", "urine_tank", "nobody", "--from-csv", "x.csv"],
+            "'nobody' is no detector; expected module:",
+        ),
     ],
 )
 def test_what_the_user_can_mend_is_one_line_and_exit_code_1(
@@ -119,6 +124,28 @@ def test_detect_on_a_recording_prints_what_is_promised_and_needs_no_database(
     }
     assert event["event_type"] == "toilet_visit"
     assert event["started_at"].startswith("2026-05-01T10:30:0")
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_version_on_trial_is_compared_on_a_recording_without_a_database(
+    peebot: Run, tmp_path: Path
+) -> None:
+    rows = ["10:00:00Z,20", "10:30:00Z,21", "10:30:06Z,22", "10:30:12Z,23", "11:00:00Z,22"]
+    (tmp_path / "tank.csv").write_text("ts_utc,value\n" + "".join(f"2026-05-01T{row}\n" for row in rows))
+    (tmp_path / "timid.py").write_text(
+        "from dataclasses import replace\n"
+        "from peebot_dagster.detectors.urine_tank import UrineTankDetector\n"
+        "class Timid(UrineTankDetector):\n"
+        "    def detect(self, window):\n"
+        "        return [replace(event, confidence=0.1) for event in super().detect(window)]\n"
+    )
+    command = ("compare", "urine_tank", "timid.py:Timid", "--from-csv", "tank.csv")
+    told = peebot(*command, "--json")
+    assert told.returncode == 0, told.stderr
+    compared = json.loads(told.stdout)
+    assert [change["fields"] for change in compared["changed"]] == [["confidence"]]
+    assert (compared["same"], compared["gone"], compared["new"]) == (0, [], [])
+    assert "toilet_visit" in peebot(*command).stdout
     assert not (tmp_path / "home").exists()
 
 

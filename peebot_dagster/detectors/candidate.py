@@ -1,0 +1,101 @@
+"""A new version of a detector that runs beside the one it may replace, and is mistaken for it by nobody."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import uuid
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from types import ModuleType
+
+from peebot_dagster.detectors.detector import DetectedEvent, Detector, Window
+
+PREFIX = "candidate_"
+"""Of its events' types: nothing that acts on events, as the posts do, knows a type of that kind."""
+
+SUFFIX = "_candidate"
+
+_NAMESPACE = uuid.UUID("0b6f0d52-4b52-5c55-8d4e-2f8d7d1f6a10")
+
+
+def candidate_id(event_id: uuid.UUID) -> uuid.UUID:
+    """The id under which a candidate's event is stored: it must not overwrite the event it competes with."""
+    return uuid.uuid5(_NAMESPACE, str(event_id))
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Another version of a registered detector on trial: the same events under names and ids of their own."""
+
+    detector: Detector
+
+    @property
+    def name(self) -> str:
+        return self.detector.name + SUFFIX
+
+    @property
+    def version(self) -> str:
+        return self.detector.version
+
+    @property
+    def items(self) -> tuple[str, ...]:
+        return self.detector.items
+
+    @property
+    def event_types(self) -> tuple[str, ...]:
+        return tuple(PREFIX + event_type for event_type in self.detector.event_types)
+
+    @property
+    def look_back(self) -> timedelta:
+        return self.detector.look_back
+
+    @property
+    def settle(self) -> timedelta:
+        return self.detector.settle
+
+    @property
+    def trigger_interval(self) -> timedelta:
+        return self.detector.trigger_interval
+
+    def detect(self, window: Window) -> list[DetectedEvent]:
+        """The candidate's events of the window, marked as such."""
+        return [
+            replace(
+                event,
+                event_id=candidate_id(event.event_id),
+                detector=self.name,
+                event_type=PREFIX + event.event_type,
+            )
+            for event in self.detector.detect(window)
+        ]
+
+
+def load_detector(reference: str) -> Detector:
+    """The detector that `module:attribute` or `path/to/file.py:attribute` names; a class is called once.
+
+    LookupError, in one line, when there is none.
+    """
+    where, _, attribute = reference.rpartition(":")
+    if not where:
+        raise LookupError(f"{reference!r} is no detector; expected module:attribute or file.py:attribute")
+    try:
+        found = getattr(_module(where), attribute)
+        detector: Detector = found() if isinstance(found, type) else found
+        _ = (detector.name, detector.version, detector.items, detector.event_types, detector.detect)
+        _ = (detector.look_back, detector.settle, detector.trigger_interval)
+    except (ImportError, OSError, AttributeError, TypeError) as error:
+        raise LookupError(f"{reference!r} is no detector: {error}") from error
+    return detector
+
+
+def _module(where: str) -> ModuleType:
+    if not where.endswith(".py"):
+        return importlib.import_module(where)
+    spec = importlib.util.spec_from_file_location(Path(where).stem, where)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{where} cannot be imported")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from peebot_dagster.detectors.candidate import Candidate, candidate_id, load_detector
+from peebot_dagster.detectors.registry import detectors_by_settings, register
+from peebot_dagster.detectors.urine_tank import UrineTankDetector
+
+REFERENCE = "peebot_dagster.detectors.urine_tank:UrineTankDetector"
+
+
+def test_a_candidate_runs_beside_the_detector_that_it_may_replace() -> None:
+    detectors = register(detectors_by_settings({"PEEBOT_CANDIDATES": REFERENCE}))
+    assert {"urine_tank", "urine_tank_candidate"} <= detectors.keys()
+    assert "candidate_toilet_visit" in detectors["urine_tank_candidate"].event_types
+
+
+def test_no_event_of_a_candidate_can_be_mistaken_for_one_of_the_detector(telemetry) -> None:
+    window = telemetry.tank().known().silent(600).rises(0, 6, 6).silent(600).window()
+    detector = UrineTankDetector()
+    theirs, ours = Candidate(detector).detect(window), detector.detect(window)
+    assert [event.event_type for event in ours] == ["toilet_visit"]
+    assert [event.event_type for event in theirs] == ["candidate_toilet_visit"]
+    assert [event.event_id for event in theirs] == [candidate_id(event.event_id) for event in ours]
+    assert theirs[0].detector == "urine_tank_candidate"
+    assert theirs[0].payload == ours[0].payload
+
+
+def test_a_candidate_may_lie_in_a_file_outside_of_the_project(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from peebot_dagster.detectors.urine_tank import UrineTankDetector\n"
+        "second = UrineTankDetector(level_item='NODE3000008')\n"
+    )
+    assert load_detector(f"{tmp_path}/mine.py:second").items[0] == "NODE3000008"
+
+
+@pytest.mark.parametrize(
+    "reference",
+    ["urine_tank", "no.such.module:Detector", "missing.py:Detector", "json:loads", "json:nothing", ":"],
+)
+def test_what_is_no_detector_is_refused_in_one_line(reference: str) -> None:
+    with pytest.raises(LookupError, match=r"^'.*' is no detector[:;] [^\n]+$"):
+        load_detector(reference)
