@@ -70,7 +70,8 @@ def load_window(connection: psycopg.Connection, detector: Detector, start: datet
     )
     window_end = max(window_start, _watermark(connection, list(channels), window_start, window_end))
     rows = connection.execute(
-        "SELECT ts, channel_id, value, status_class FROM telemetry_window(%s::smallint[], %s, %s)",
+        "SELECT ts, channel_id, value, status_class, is_snapshot"
+        " FROM telemetry_window(%s::smallint[], %s, %s)",
         (list(channels), window_start, window_end),
     ).fetchall()
     readings = pd.DataFrame(
@@ -79,6 +80,7 @@ def load_window(connection: psycopg.Connection, detector: Detector, start: datet
             "item": pd.Series([channels[row[1]] for row in rows], dtype="object"),
             "value": pd.Series([row[2] for row in rows], dtype="float64"),
             "status_class": pd.Series([row[3] for row in rows], dtype="Int64"),
+            "is_snapshot": pd.Series([row[4] for row in rows], dtype="bool"),
         }
     )
     return Window(window_start, window_end, readings, _live(connection, window_start, window_end))

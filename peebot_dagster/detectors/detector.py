@@ -30,10 +30,11 @@ class Window:
     """The telemetry that a detector may look at.
 
     `readings` has the columns `ts` (datetime64, UTC), `item` (str), `value` (float) and `status_class`
-    (Int64), sorted by ts: everything in [start, end), and before it the last reading of each item. `end` is
-    the watermark: the event time up to which the telemetry is known. `live` are the LIVE intervals in [start,
-    end), sorted and disjoint; None means that nothing is known about the link and that it counts as live
-    throughout.
+    (Int64), sorted by ts: everything in [start, end), and before it the last reading of each item. A column
+    `is_snapshot` (bool) tells which of them came as the first state after a (re)connection, so that others
+    may have been missed before it; where it is missing, none did. `end` is the watermark: the event time up
+    to which the telemetry is known. `live` are the LIVE intervals in [start, end), sorted and disjoint; None
+    means that nothing is known about the link and that it counts as live throughout.
     """
 
     start: datetime

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from peebot_dagster.detectors.detector import Window
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 GOOD_STATUS_CLASS = 24
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -30,12 +34,14 @@ class ItemReadings:
     """The readings of one item that may be trusted, sorted by event time.
 
     `at` is in microseconds since 1970 UTC. `invalid_since` is, per reading, the time of the first untrusted
-    reading since the trusted one before it, or -1 where there was none.
+    reading since the trusted one before it, or -1 where there was none. `snapshot` tells which came as the
+    first state after a (re)connection: what happened just before them went unheard.
     """
 
     at: npt.NDArray[np.int64]
     value: npt.NDArray[np.float64]
     invalid_since: npt.NDArray[np.int64]
+    snapshot: npt.NDArray[np.bool_]
 
 
 def item_readings(window: Window, item: str, least: float, greatest: float) -> ItemReadings:
@@ -43,22 +49,25 @@ def item_readings(window: Window, item: str, least: float, greatest: float) -> I
     greatest.
 
     The order of arrival does not count: readings are sorted by event time, two values of one moment by value,
-    and the same value of the same moment is one reading.
+    and the same value of the same moment is one reading, which is no snapshot if it was heard live as well.
     """
     frame = window.readings
-    frame = frame[frame["item"] == item]
-    if frame.empty:
+    own = np.flatnonzero(frame["item"].to_numpy() == item)
+    if not own.size:
         nothing = np.empty(0, dtype=np.int64)
-        return ItemReadings(nothing, np.empty(0, dtype=np.float64), nothing)
-    utc = frame["ts"].dt.tz_convert("UTC").dt.tz_localize(None)
-    at = utc.to_numpy(dtype="datetime64[us]").astype(np.int64)
-    value = frame["value"].to_numpy(dtype=np.float64, na_value=np.nan)
-    status = frame["status_class"].astype("Float64").to_numpy(dtype=np.float64, na_value=np.nan)
+        return ItemReadings(nothing, np.empty(0), nothing, np.empty(0, dtype=np.bool_))
+    at = _microseconds_of(frame["ts"])[own]
+    value = frame["value"].to_numpy(dtype=np.float64, na_value=np.nan)[own]
+    status = frame["status_class"].to_numpy(dtype=np.float64, na_value=np.nan)[own]
     good = (np.isnan(status) | (status == GOOD_STATUS_CLASS)) & (value >= least) & (value <= greatest)
 
-    order = np.lexsort((value, good, at))
+    snapshot = np.zeros(at.size, dtype=np.bool_)
+    if "is_snapshot" in frame:
+        snapshot = frame["is_snapshot"].to_numpy(dtype=np.bool_)[own]
+
+    order = np.lexsort((snapshot, value, good, at))
     order = order[at[order] < microseconds(window.end)]
-    at, value, good = at[order], value[order], good[order]
+    at, value, good, snapshot = at[order], value[order], good[order], snapshot[order]
 
     trusted = np.flatnonzero(good)
     if trusted.size:
@@ -72,4 +81,9 @@ def item_readings(window: Window, item: str, least: float, greatest: float) -> I
         untrusted = np.flatnonzero(~good[between])
         if untrusted.size:
             invalid_since[position] = at[between][untrusted[0]]
-    return ItemReadings(at[trusted], value[trusted], invalid_since)
+    return ItemReadings(at[trusted], value[trusted], invalid_since, snapshot[trusted])
+
+
+def _microseconds_of(ts: pd.Series[pd.Timestamp]) -> npt.NDArray[np.int64]:
+    """Microseconds since 1970 UTC of a column of moments that carry an offset."""
+    return ts.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy(dtype="datetime64[us]").astype(np.int64)

@@ -80,31 +80,38 @@ def level_steps(window: Window, readings: ItemReadings) -> list[Step]:
         return []
     gaps = _LinkGaps(window)
     times, values = readings.at.tolist(), readings.value.tolist()
-    invalid_since = readings.invalid_since.tolist()
+    invalid_since, snapshots = readings.invalid_since.tolist(), readings.snapshot.tolist()
     band = Backlash(values[0])
     changed_at, previous_at, previous = times[0], times[0], values[0]
     steps: list[Step] = []
-    for at, value, invalid in zip(times, values, invalid_since, strict=True):
+    for at, value, invalid, snapshot in zip(times, values, invalid_since, snapshots, strict=True):
         if value != previous:
             if at - changed_at > MEMORY:
                 band = Backlash(previous)
             changed_at = at
             size = band.move(value)
             if size:
-                not_before, hidden = _hiding(gaps, previous_at, at, invalid)
+                not_before, hidden = _hiding(gaps, previous_at, at, invalid, snapshot)
                 hidden = hidden and abs(size) >= HIDDEN_STEP_PERCENT
                 steps.append(Step(at, size, value, previous, not_before, hidden))
         previous_at, previous = at, value
     return steps
 
 
-def _hiding(gaps: _LinkGaps, previous_at: int, at: int, invalid_since: int) -> tuple[int, bool]:
+def _hiding(
+    gaps: _LinkGaps, previous_at: int, at: int, invalid_since: int, snapshot: bool
+) -> tuple[int, bool]:
     """The earliest time of a change that was read at `at`, and whether the tank was out of sight since
     then."""
     if invalid_since >= 0 and at - invalid_since > SHORTEST_HIDING:
         return invalid_since, True
+    away_since = gaps.first_between(previous_at, at) if gaps.known else None
+    if away_since is not None:
+        return away_since, True
+    if snapshot:
+        # The first state after a reconnection that was too short to show, or that nobody knows of.
+        return max(previous_at, at - MEMORY), True
     if not gaps.known:
         return previous_at, at - previous_at > LONG_SILENCE
-    away_since = gaps.first_between(previous_at, at)
     # Only changes travel: a level that was silent on a live link has not moved.
-    return (at, False) if away_since is None else (away_since, True)
+    return at, False

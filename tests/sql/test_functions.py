@@ -109,3 +109,18 @@ def test_recent_is_the_last_minutes_and_the_reading_before_them(connection: psyc
     rows = connection.execute("SELECT * FROM recent(%s, 10, %s)", (item[0], DAY)).fetchall()
     assert rows == [(DAY + timedelta(minutes=m), float(m), 24) for m in (-11, -9, -1)]
     assert connection.execute("SELECT * FROM recent('NOBODY', 10, %s)", (DAY,)).fetchall() == []
+
+
+def test_a_window_tells_which_readings_came_as_a_first_state(connection: psycopg.Connection) -> None:
+    create_chunks(connection, DAY, DAY)
+    for minute, is_snapshot in ((-1, True), (1, True), (2, False)):
+        ts = DAY + HOUR + timedelta(minutes=minute)
+        connection.execute(
+            "INSERT INTO telemetry_reading VALUES (1, %s, %s, 1, '1', 24, %s, %s)",
+            (ts, ts, is_snapshot, minute),
+        )
+    rows = connection.execute(
+        "SELECT is_snapshot FROM telemetry_window('{1}', %s, %s)", (DAY + HOUR, DAY + 2 * HOUR)
+    ).fetchall()
+    # The reading before the window is where its story begins: nothing before it can have been missed.
+    assert rows == [(False,), (True,), (False,)]

@@ -85,6 +85,15 @@ def test_the_window_holds_the_last_reading_before_it_and_ends_at_the_watermark(
     assert str(window.readings.dtypes["status_class"]) == "Int64"
 
 
+def test_a_window_tells_which_readings_came_as_a_first_state(
+    connection: psycopg.Connection, store_readings: StoreReadings, jump: Detector, day: datetime
+) -> None:
+    store_readings([(day, 10), (day + MINUTE, 13), (day + 2 * MINUTE, 13)])
+    connection.execute("UPDATE telemetry_reading SET is_snapshot = true WHERE ts = %s", (day + MINUTE,))
+    window = load_window(connection, jump, day, day + HOUR)
+    assert window.readings["is_snapshot"].tolist() == [False, True, False]
+
+
 def test_without_any_word_about_the_link_the_window_says_so(
     connection: psycopg.Connection, store_readings: StoreReadings, jump: Detector, day: datetime
 ) -> None:
