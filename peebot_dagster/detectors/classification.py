@@ -17,6 +17,12 @@ FAST_TRANSFER_PERCENT = 8.0
 VISIT_PERCENT = 2.0
 # Seconds per 1 %: a pump takes 3 to 4, a person 6.
 PUMP_CADENCE = 4.5
+# A rise with fewer pauses at a person's pace than this is fed by something else: a trickle from another tank.
+# In 34 real days such rises speed up or slow down from step to step, and come on days with transfers.
+TRICKLE_SHARE = 1 / 3
+TRICKLE_PAUSES = 3
+# Below this share of pauses at a person's pace only the end of the rise tells what it was.
+STEADY_SHARE = 1 / 2
 PLATEAU = 30 * SECOND
 # More than this in one reading, on a live link, means that readings are missing.
 COHERENT_STEP_PERCENT = 2.0
@@ -33,9 +39,13 @@ class Verdict:
     masked: bool
 
 
-def classify(bout: Bout, watermark: int) -> Verdict | None:
+def classify(bout: Bout, watermark: int, draining: bool) -> Verdict | None:
     """Judge a rise by what is known up to the watermark (microseconds since 1970 UTC); None for one that is
-    noise."""
+    noise.
+
+    `draining`: the tank was being emptied when it began. Four in five transfers are made then, so that one in
+    five rises is a pump's, and one may follow a visit before the visit is over.
+    """
     silence = watermark - bout.last.at
     is_open = silence <= LONGEST_PAUSE and not bout.parted
     masked = _masked(bout)
@@ -43,17 +53,26 @@ def classify(bout: Bout, watermark: int) -> Verdict | None:
     if event_type == "dribble" and bout.fall_within_pause > 0:
         return None
     if event_type == "toilet_visit":
-        if is_open and silence < PLATEAU:
-            confidence = min(confidence, 0.6)
-            reasons += ("still rising",)
-        elif is_open:
-            confidence = min(confidence, 0.85)
+        if is_open:
+            doubt = _doubt(bout, silence, draining)
+            confidence = min(confidence, 0.6 if doubt else 0.85)
             # Not the exact silence: an event must not change while nothing happens.
-            reasons += (f"plateau of at least {PLATEAU // SECOND} s",)
+            reasons += (doubt or f"plateau of at least {PLATEAU // SECOND} s",)
     elif is_open:
         confidence = min(confidence, 0.3 if event_type in ("dribble", "toilet_visit_masked") else 0.6)
         reasons += ("may still grow",)
     return Verdict(event_type, confidence, reasons, is_open, masked)
+
+
+def _doubt(bout: Bout, silence: int, draining: bool) -> str | None:
+    """Why an open rise may yet turn out to be no visit, or None."""
+    if silence < PLATEAU:
+        return "still rising"
+    if draining:
+        return "the tank is being drained: a pump may go on"
+    if bout.share_at_a_persons_pace < STEADY_SHARE:
+        return "not at a person's pace: it may be the begin of a trickle"
+    return None
 
 
 def _masked(bout: Bout) -> bool:
@@ -83,6 +102,8 @@ def _type_of(bout: Bout, masked: bool) -> tuple[EventType, float, tuple[str, ...
         return "dribble", 0.5, (facts, "too little to tell a person from drift")
     if len(bout.rises) > 2 and cadence is not None and cadence < PUMP_CADENCE:
         return "tank_transfer", 0.5, (facts, "faster than a person, less than a usual transfer")
+    if len(bout.paces) >= TRICKLE_PAUSES and bout.share_at_a_persons_pace < TRICKLE_SHARE:
+        return "tank_transfer", 0.5, (facts, "slower than a person from step to step: a trickle")
     return _visit(bout, facts)
 
 
@@ -105,4 +126,6 @@ def _visit(bout: Bout, facts: str) -> tuple[EventType, float, tuple[str, ...]]:
         return "toilet_visit", 0.7, (facts, "a part of the rise was out of sight")
     if any(step.size > COHERENT_STEP_PERCENT for step in bout.rises):
         return "toilet_visit", 0.7, (facts, "a step is too great for one reading")
+    if bout.share_at_a_persons_pace < STEADY_SHARE:
+        return "toilet_visit", 0.85, (facts, "as much as a person gives, with pauses")
     return "toilet_visit", 0.95, (facts, "as much as a person gives, as slowly")

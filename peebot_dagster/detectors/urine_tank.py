@@ -14,6 +14,8 @@ from peebot_dagster.detectors.level_steps import level_steps
 
 MILLILITRES_PER_PERCENT = 82.0
 UPA_STATE_NORMAL = 16.0
+# A fall by this much (%) within 15 min shows a drain to whom the state of the processor is unknown.
+DRAINED_PERCENT = 2.0
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class UrineTankDetector:
     """Watches the level of the urine tank (%, whole numbers) and explains each rise of it.
 
     `level_item` is the signal. `state_item`, the state of the Urine Processor Assembly (UPA), is context: it
-    tells whether the processor was draining the tank meanwhile, and decides nothing.
+    decides no type, but while the processor drains the tank, a visit is sure only once it is over.
     """
 
     level_item: str = "NODE3000005"
@@ -33,7 +35,7 @@ class UrineTankDetector:
 
     @property
     def version(self) -> str:
-        return "1"
+        return "2"
 
     @property
     def items(self) -> tuple[str, ...]:
@@ -63,10 +65,16 @@ class UrineTankDetector:
         steps = level_steps(window, item_readings(window, self.level_item, least=0.0, greatest=100.0))
         states = item_readings(window, self.state_item, least=0.0, greatest=float("inf"))
         watermark = microseconds(window.end)
-        judged = ((bout, classify(bout, watermark)) for bout in join(steps))
-        return [self._event(bout, verdict, states) for bout, verdict in judged if verdict is not None]
+        events: list[DetectedEvent] = []
+        for bout in join(steps):
+            processing = _processing(states, bout.first.at)
+            draining = bout.drained_before >= DRAINED_PERCENT if processing is None else processing
+            verdict = classify(bout, watermark, draining)
+            if verdict is not None:
+                events.append(self._event(bout, verdict, processing))
+        return events
 
-    def _event(self, bout: Bout, verdict: Verdict, states: ItemReadings) -> DetectedEvent:
+    def _event(self, bout: Bout, verdict: Verdict, processing: bool | None) -> DetectedEvent:
         started_at = moment_of(bout.first.at)
         hidden = [step for step in bout.rises if step.hidden]
         return DetectedEvent(
@@ -86,7 +94,7 @@ class UrineTankDetector:
                 "cadence_seconds_per_percent": None if bout.cadence is None else round(bout.cadence, 3),
                 "level_before_percent": bout.level_before,
                 "level_after_percent": bout.level_after,
-                "upa_processing": _processing(states, bout.first.at),
+                "upa_processing": processing,
                 "masked": verdict.masked,
                 "hidden_since": moment_of(hidden[0].not_before).isoformat() if hidden else None,
                 "reasons": list(verdict.reasons),

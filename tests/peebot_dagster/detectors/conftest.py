@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,9 +19,9 @@ MORNING = datetime(2025, 1, 10, 6, tzinfo=UTC)
 Row = tuple[datetime, str, float, int | None]
 
 
-def frame(rows: Iterable[Row]) -> pd.DataFrame:
+def frame(rows: Iterable[Row], snapshots: Collection[datetime] = ()) -> pd.DataFrame:
     rows = list(rows)
-    return pd.DataFrame(
+    readings = pd.DataFrame(
         {
             "ts": pd.to_datetime([row[0] for row in rows], utc=True),
             "item": pd.Series([row[1] for row in rows], dtype="object"),
@@ -29,6 +29,9 @@ def frame(rows: Iterable[Row]) -> pd.DataFrame:
             "status_class": pd.Series([row[3] for row in rows], dtype="Int64"),
         }
     )
+    if snapshots:
+        readings["is_snapshot"] = [row[0] in snapshots for row in rows]
+    return readings
 
 
 @dataclass
@@ -39,10 +42,13 @@ class Tank:
     now: datetime = MORNING
     rows: list[Row] = field(default_factory=list)
     away: list[tuple[datetime, datetime]] = field(default_factory=list)
+    snapshots: list[datetime] = field(default_factory=list)
 
-    def read(self, value: float, after: float = 0.0, status: int | None = 24) -> Tank:
+    def read(self, value: float, after: float = 0.0, status: int | None = 24, snapshot: bool = False) -> Tank:
         self.now += timedelta(seconds=after)
         self.rows.append((self.now, LEVEL, value, status))
+        if snapshot:
+            self.snapshots.append(self.now)
         if status in (24, None):
             self.level = value
         return self
@@ -95,7 +101,7 @@ class Tank:
         carried: dict[str, Row] = {row[1]: row for row in rows if row[0] < start}
         inside = [row for row in rows if start <= row[0] < end]
         live = self.live(start, end) if link_known else None
-        return Window(start, end, frame([*carried.values(), *inside]), live)
+        return Window(start, end, frame([*carried.values(), *inside], self.snapshots), live)
 
     def events(self, *, link_known: bool = True) -> list[DetectedEvent]:
         return UrineTankDetector().detect(self.window(link_known=link_known))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from peebot_dagster.detectors.urine_tank import UrineTankDetector
@@ -47,6 +49,19 @@ PEACE = 1800.0
         pytest.param(lambda t: t.rises(9, *[6] * 10), ["tank_transfer"], id="eleven percent at any pace"),
         pytest.param(lambda t: t.rises(9, *[3] * 4), ["tank_transfer"], id="no person is as fast as a pump"),
         pytest.param(lambda t: t.rises(9, 3), ["toilet_visit"], id="two fast steps may be a person"),
+        pytest.param(
+            lambda t: t.rises(9, 16, 14, 13, 11, 10, 9), ["tank_transfer"], id="a trickle that speeds up"
+        ),
+        pytest.param(lambda t: t.rises(9, 34, 24, 27), ["tank_transfer"], id="a trickle of four percent"),
+        pytest.param(
+            lambda t: t.rises(9, 6, 40, 30, 6), ["toilet_visit"], id="a visit with two rests is no trickle"
+        ),
+        pytest.param(lambda t: t.rises(9, 40, 30), ["toilet_visit"], id="three percent are no trickle"),
+        pytest.param(
+            lambda t: t.falls(290, 290, 290).rises(9, 6, 6, 6, 70, 6, 5, 5, *[4] * 9),
+            ["tank_transfer"],
+            id="a visit that a pump follows within two minutes is lost in the transfer",
+        ),
         pytest.param(lambda t: t.rises(9, *[3] * 64), ["tank_transfer"], id="a fast fill to 85 %"),
         pytest.param(lambda t: t.rises(9, by=33), ["sensor_reset"], id="33 % in one reading is no liquid"),
         pytest.param(
@@ -114,6 +129,26 @@ def test_each_rise_is_what_it_is(
         ),
         pytest.param(
             lambda t: t.rises(9, 6).link_lost(40).rises(1, by=3), ["toilet_visit"], id="LOS within a visit"
+        ),
+        pytest.param(
+            lambda t: t.silent(60).read(24, after=1, snapshot=True),
+            ["toilet_visit_masked"],
+            id="the first state after a reconnection too short to show",
+        ),
+        pytest.param(
+            lambda t: t.link_lost(600).read(24, after=0, snapshot=True),
+            ["toilet_visit_masked"],
+            id="the first state after a reconnection that shows",
+        ),
+        pytest.param(
+            lambda t: t.read(20, after=60, snapshot=True).rises(1, 6, 6),
+            ["toilet_visit"],
+            id="a first state that tells nothing new hides nothing",
+        ),
+        pytest.param(
+            lambda t: t.rises(9, 6).read(24, after=8, snapshot=True).rises(6),
+            ["toilet_visit"],
+            id="a reconnection within a visit",
         ),
         pytest.param(
             lambda t: t.read(20, after=60, status=1).rises(120, by=4),
@@ -193,6 +228,65 @@ def test_confidence_grows_while_the_level_rests(
 ) -> None:
     (event,) = telemetry.tank().known().rises(9, 6).silent(silence).events()
     assert (event.event_type, event.state, event.confidence) == (event_type, state, confidence)
+
+
+def draining_by_level(tank: Any) -> Any:
+    return tank.falls(290, 290, 290)
+
+
+def draining_by_state(tank: Any) -> Any:
+    return tank.processor(16)
+
+
+def drained_but_standing_by(tank: Any) -> Any:
+    return tank.falls(290, 290, 290).processor(32)
+
+
+@pytest.mark.parametrize("draining", [draining_by_level, draining_by_state])
+def test_while_the_tank_is_drained_a_visit_is_sure_only_once_it_is_over(
+    telemetry: Any, draining: Callable[[Any], Any]
+) -> None:
+    tank = draining(telemetry.tank().known()).rises(60, 6, 6)
+    seen = [tank.silent(wait).events()[-1] for wait in (30, 89, 2)]
+    assert [(event.event_type, event.state, event.confidence) for event in seen] == [
+        ("toilet_visit", "open", 0.6),
+        ("toilet_visit", "open", 0.6),
+        ("toilet_visit", "closed", 0.95),
+    ]
+
+
+def test_a_processor_that_stands_by_does_not_make_a_visit_wait(telemetry: Any) -> None:
+    (event,) = drained_but_standing_by(telemetry.tank().known()).rises(60, 6, 6).silent(30).events()
+    assert (event.state, event.confidence) == ("open", 0.85)
+
+
+def test_two_percent_far_apart_are_sure_only_once_the_rise_is_over(telemetry: Any) -> None:
+    tank = telemetry.tank().known().rises(9, 60)
+    seen = [tank.silent(wait).events()[-1] for wait in (40, 90)]
+    assert [(event.event_type, event.confidence) for event in seen] == [
+        ("toilet_visit", 0.6),
+        ("toilet_visit", 0.85),
+    ]
+
+
+@pytest.mark.parametrize("link_known", [True, False])
+def test_what_a_first_state_after_a_reconnection_shows_is_an_interval(
+    telemetry: Any, link_known: bool
+) -> None:
+    tank = telemetry.tank().known()
+    heard_last = tank.rows[-1][0]
+    (event,) = tank.read(24, snapshot=True).silent(PEACE).events(link_known=link_known)
+    assert event.payload["masked"] is True
+    assert event.payload["hidden_since"] == heard_last.isoformat()
+    assert event.confidence <= 0.5
+
+
+def test_a_first_state_that_was_heard_live_as_well_hides_nothing(telemetry: Any) -> None:
+    tank = telemetry.tank().known().read(24, after=9, snapshot=True).silent(PEACE)
+    window = tank.window()
+    live = window.readings[window.readings["is_snapshot"]].assign(is_snapshot=False)
+    both = replace(window, readings=pd.concat([window.readings, live]))
+    assert [event.payload["masked"] for event in UrineTankDetector().detect(both)] == [False]
 
 
 def test_an_event_keeps_its_identity_while_it_grows_from_a_dribble_into_a_transfer(telemetry: Any) -> None:
