@@ -11,7 +11,7 @@ from uuid import UUID
 import numpy as np
 import pandas as pd
 
-from peebot_dagster.detectors.detector import DetectedEvent, Detector, LiveInterval, Window
+from peebot_dagster.detectors.detector import DetectedEvent, Detector, LiveInterval, LostInterval, Window
 
 _MICROSECOND = timedelta(microseconds=1)
 # With nothing open and nothing read, time alone changes little.
@@ -61,7 +61,7 @@ class Prefixes:
         readings = self._readings.iloc[first:last]
         if carried:
             readings = self._readings.iloc[[*sorted(carried), *range(first, last)]]
-        return Window(start, end, readings, self._live(start, end))
+        return Window(start, end, readings, self._live(start, end), self._lost(start, end))
 
     def _live(self, start: datetime, end: datetime) -> tuple[LiveInterval, ...] | None:
         if self._whole.live is None:
@@ -70,6 +70,15 @@ class Prefixes:
         return tuple(
             replace(interval, start=max(interval.start, start), end=min(interval.end, end))
             for interval in self._whole.live[first:last]
+        )
+
+    def _lost(self, start: datetime, end: datetime) -> tuple[LostInterval, ...] | None:
+        if self._whole.lost is None:
+            return None
+        return tuple(
+            replace(interval, end=min(interval.end, end))
+            for interval in self._whole.lost
+            if interval.start < end and interval.end > start
         )
 
 

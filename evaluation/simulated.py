@@ -12,7 +12,7 @@ from iss_simulator.catalogue import packaged_channels
 from iss_simulator.link_stretches import link_stretches
 from iss_simulator.station import Station
 from iss_simulator.truth import TrueEvent
-from peebot_dagster.detectors.detector import LiveInterval, Window
+from peebot_dagster.detectors.detector import LiveInterval, LostInterval, Window
 
 _UPDATES_PER_S_OF_AN_ITEM = 0.2
 
@@ -23,7 +23,7 @@ def simulated_window(
     """What the ground heard of these items in the days from `since` (UTC) on, and what really happened then.
 
     The window is what a store would give: the readings in order of time with a good status class where the
-    station says so, and the stretches in which the link was live. The truth is that of all items.
+    station says so, and the stretches in which the link was live, or lost. The truth is that of all items.
     """
     until = since + timedelta(days=days)
     # A channel without a story costs as much as one that is listened to: only those asked for are made.
@@ -38,9 +38,10 @@ def simulated_window(
             "status_class": pd.Series([int(update.status_class) for update in updates], dtype="Int64"),
         }
     )
-    stretches = link_stretches(station, since, until)
+    stretches = list(link_stretches(station, since, until))
     live = tuple(LiveInterval(s.start, s.end) for s in stretches if s.state == "LIVE")
-    return Window(since, until, readings, live), station.truth_until(until)
+    lost = tuple(LostInterval(s.start, s.end) for s in stretches if s.state == "LOS")
+    return Window(since, until, readings, live, lost), station.truth_until(until)
 
 
 def _number(value: str) -> float:

@@ -13,8 +13,9 @@ from uuid import UUID
 import psycopg
 from psycopg.types.json import Jsonb
 
-from peebot_dagster.detectors.detector import DetectedEvent, Detector, LiveInterval, Window
+from peebot_dagster.detectors.detector import DetectedEvent, Detector, FollowsLink, Window
 from peebot_dagster.dropped_days import sealed
+from peebot_dagster.link import load_link
 from peebot_dagster.store import (
     HOUR,
     contiguous_spans,
@@ -69,10 +70,12 @@ def load_window(connection: psycopg.Connection, detector: Detector, start: datet
         ).fetchall()
     )
     window_end = max(window_start, _watermark(connection, list(channels), window_start, window_end))
+    link = load_link(connection, window_start, window_end)
+    link_suffices = link.live is not None and isinstance(detector, FollowsLink)
     rows = connection.execute(
         "SELECT ts, channel_id, value, status_class, is_snapshot"
-        " FROM telemetry_window(%s::smallint[], %s, %s)",
-        (list(channels), window_start, window_end),
+        " FROM telemetry_window(%s::smallint[], %s, %s) WHERE NOT %s OR status_class <> 24",
+        (list(channels), window_start, window_end, link_suffices),
     ).fetchall()
     readings = pd.DataFrame(
         {
@@ -83,7 +86,7 @@ def load_window(connection: psycopg.Connection, detector: Detector, start: datet
             "is_snapshot": pd.Series([row[4] for row in rows], dtype="bool"),
         }
     )
-    return Window(window_start, window_end, readings, _live(connection, window_start, window_end))
+    return Window(window_start, window_end, readings, link.live, link.lost)
 
 
 def _watermark(
@@ -111,23 +114,6 @@ def _watermark(
     own_end = None if own is None else own + timedelta(microseconds=1)
     known = [heard, own_end] if heard is not None else [last_seen, last_hour, own_end]
     return min(end, max((moment for moment in known if moment is not None), default=start))
-
-
-def _live(connection: psycopg.Connection, start: datetime, end: datetime) -> tuple[LiveInterval, ...] | None:
-    # A recording holds no link state: the link of its replay tells nothing about what the logger could hear.
-    ((known,),) = connection.execute(
-        """
-        SELECT EXISTS (SELECT FROM link_interval WHERE split_part(source, '/', 1) <> 'replay'
-                       AND started_at < %(end)s AND coalesce(ended_at, last_seen_at) > %(start)s)
-        """,
-        {"start": start, "end": end},
-    ).fetchall()
-    if not known:
-        return None
-    rows = connection.execute(
-        "SELECT started_at, ended_at FROM live_intervals(%s, %s) ORDER BY started_at", (start, end)
-    ).fetchall()
-    return tuple(LiveInterval(*row) for row in rows)
 
 
 def detect_span(

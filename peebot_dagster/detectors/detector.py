@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     # Each run imports the detectors' definitions; half a second of pandas is for those that detect.
@@ -26,6 +26,14 @@ class LiveInterval:
 
 
 @dataclass(frozen=True)
+class LostInterval:
+    """A stretch of event time (UTC, end exclusive) of LOS: the server was reached, the station not heard."""
+
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True)
 class Window:
     """The telemetry that a detector may look at.
 
@@ -34,13 +42,16 @@ class Window:
     `is_snapshot` (bool) tells which of them came as the first state after a (re)connection, so that others
     may have been missed before it; where it is missing, none did. `end` is the watermark: the event time up
     to which the telemetry is known. `live` are the LIVE intervals in [start, end), sorted and disjoint; None
-    means that nothing is known about the link and that it counts as live throughout.
+    means that nothing is known about the link and that it counts as live throughout. `lost` are the LOS
+    intervals, sorted and disjoint: each with its true start, even where this lies before `start`. What is
+    neither live nor lost is not known: the daemon was away (DOWN). None: LOS cannot be told from DOWN.
     """
 
     start: datetime
     end: datetime
     readings: pd.DataFrame
     live: tuple[LiveInterval, ...] | None = None
+    lost: tuple[LostInterval, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +74,15 @@ def event_id(detector: str, item: str, first_evidence: datetime) -> uuid.UUID:
     """The identity of an event: the same evidence gives the same id in any window, order or re-run."""
     stamp = first_evidence.astimezone(UTC).isoformat(timespec="microseconds")
     return uuid.uuid5(_EVENT_NAMESPACE, f"{detector}|{item}|{stamp}")
+
+
+@runtime_checkable
+class FollowsLink(Protocol):
+    """A detector to which the link tells all that good readings would: where the link is known, only readings
+    with another status class than 24 are loaded."""
+
+    @property
+    def follows_link(self) -> Literal[True]: ...
 
 
 class Detector(Protocol):

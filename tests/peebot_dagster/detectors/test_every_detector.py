@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from evaluation.replay import Prefixes, lives
 from evaluation.simulated import simulated_window
-from peebot_dagster.detectors.detector import DetectedEvent, Detector, LiveInterval, Window
+from peebot_dagster.detectors.detector import DetectedEvent, Detector, LiveInterval, LostInterval, Window
 from peebot_dagster.detectors.registry import DETECTORS
 
 SINCE = datetime(2025, 12, 30, 3, tzinfo=UTC)
@@ -104,6 +104,7 @@ def test_a_year_later_the_same_happens(detector: Detector, days: int) -> None:
         window.end + shift,
         window.readings.assign(ts=window.readings["ts"] + shift),
         tuple(LiveInterval(i.start + shift, i.end + shift) for i in window.live or ()),
+        tuple(LostInterval(i.start + shift, i.end + shift) for i in window.lost or ()),
     )
     events = whole(detector.name)
     shifted = detector.detect(later)
