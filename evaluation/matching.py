@@ -17,6 +17,7 @@ EVENT_TYPES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "dribble": ("dribble",),
         "transfer": ("tank_transfer",),
         "reset": ("sensor_reset",),
+        "los": ("signal_loss",),
     }
 )
 """The event types that tell of a kind of truth; any other kind is told of by the event type of its name."""

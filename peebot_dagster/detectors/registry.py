@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from peebot_dagster.detectors.candidate import Candidate, load_detector
 from peebot_dagster.detectors.detector import Detector
+from peebot_dagster.detectors.signal import SignalDetector
 from peebot_dagster.detectors.urine_tank import UrineTankDetector
 
 
@@ -23,6 +24,7 @@ def detectors_by_settings(environment: Mapping[str, str]) -> tuple[Detector, ...
             level_item=environment.get("PEEBOT_URINE_LEVEL_ITEM") or UrineTankDetector.level_item,
             state_item=environment.get("PEEBOT_URINE_STATE_ITEM") or UrineTankDetector.state_item,
         ),
+        SignalDetector(),
         *(
             Candidate(load_detector(reference))
             for reference in environment.get("PEEBOT_CANDIDATES", "").split()

@@ -46,7 +46,7 @@ def peebot(tmp_path: Path) -> Run:
             "no Dagster runs here; start './peebot up'",
         ),
         (["bench", "nothing"], "no benchmark is named 'nothing'; there is "),
-        (["detect", "nobody", "--from-csv", "x.csv"], "no detector is named 'nobody'; known: urine_tank"),
+        (["detect", "nobody", "--from-csv", "x.csv"], "no detector is named 'nobody'; known: .*urine_tank"),
         (["detect", "urine_tank", "--from-csv", "missing.csv"], "missing.csv"),
         (["detect", "urine_tank"], "give --from and --to, or --from-csv FILE"),
         (["compare", "urine_tank"], "give --from and --to, or a candidate and --from-csv FILE"),

@@ -12,6 +12,7 @@ import pytest
 
 from peebot_dagster.definitions import build_definitions, defs
 from peebot_dagster.detectors.detector import Detector
+from peebot_dagster.detectors.registry import DETECTORS
 
 ROOT = Path(__file__).parents[3]
 
@@ -46,7 +47,7 @@ def test_the_lineage_leads_from_the_readings_to_the_posts() -> None:
 
     assert parents("telemetry_minute") == {"telemetry_reading"}
     assert parents("urine_tank_events") == {"telemetry_reading", "telemetry_minute"}
-    assert parents("posts") == {"urine_tank_events"}
+    assert parents("posts") == {f"{name}_events" for name in DETECTORS}
     assert graph.get(dg.AssetKey("telemetry_reading")).is_external
 
 
