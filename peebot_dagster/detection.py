@@ -1,4 +1,4 @@
-"""Where the pure detectors meet the store: load a window, detect, store. No Dagster, no clock.
+"""Where the pure detectors meet the store: detect over a window, store. No Dagster, no clock.
 
 The live sensor, the backfill and the command line all go through `detect_span`: they give the same events.
 """
@@ -7,15 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 import psycopg
 from psycopg.types.json import Jsonb
 
-from peebot_dagster.detectors.detector import DetectedEvent, Detector, FollowsLink, Window
+from peebot_dagster.detectors.detector import DetectedEvent, Detector
 from peebot_dagster.dropped_days import sealed
-from peebot_dagster.link import load_link
 from peebot_dagster.store import (
     HOUR,
     contiguous_spans,
@@ -25,6 +24,7 @@ from peebot_dagster.store import (
     revisions,
     stale_hours,
 )
+from peebot_dagster.window import load_window
 
 __all__ = [
     "CatchUp",
@@ -52,68 +52,6 @@ class DetectionResult:
     events: tuple[DetectedEvent, ...]
     changed_hours: tuple[datetime, ...]
     watermark: datetime
-
-
-def load_window(connection: psycopg.Connection, detector: Detector, start: datetime, end: datetime) -> Window:
-    """The telemetry (UTC) that the detector needs to find each event that starts in [start, end).
-
-    It reaches from start - look_back to end + settle, or to the watermark when that comes first.
-    """
-    # Imported here: it costs each run half a second, and a posting run looks at no telemetry.
-    import pandas as pd
-
-    window_start, window_end = start - detector.look_back, end + detector.settle
-    channels: dict[int, str] = dict(
-        connection.execute(
-            "SELECT channel_id, item_id FROM telemetry_channel WHERE item_id = ANY(%s)",
-            (list(detector.items),),
-        ).fetchall()
-    )
-    window_end = max(window_start, _watermark(connection, list(channels), window_start, window_end))
-    link = load_link(connection, window_start, window_end)
-    link_suffices = link.live is not None and isinstance(detector, FollowsLink)
-    rows = connection.execute(
-        "SELECT ts, channel_id, value, status_class, is_snapshot"
-        " FROM telemetry_window(%s::smallint[], %s, %s) WHERE NOT %s OR status_class <> 24",
-        (list(channels), window_start, window_end, link_suffices),
-    ).fetchall()
-    readings = pd.DataFrame(
-        {
-            "ts": pd.to_datetime([row[0] for row in rows], utc=True),
-            "item": pd.Series([channels[row[1]] for row in rows], dtype="object"),
-            "value": pd.Series([row[2] for row in rows], dtype="float64"),
-            "status_class": pd.Series([row[3] for row in rows], dtype="Int64"),
-            "is_snapshot": pd.Series([row[4] for row in rows], dtype="bool"),
-        }
-    )
-    return Window(window_start, window_end, readings, link.live, link.lost)
-
-
-def _watermark(
-    connection: psycopg.Connection, channel_ids: Sequence[int], start: datetime, end: datetime
-) -> datetime:
-    """The event time up to which the telemetry before `end` is known.
-
-    A daemon that is listening (live or in a replay) inside [start, end) sets it; otherwise time is known to
-    have passed as far as anything newer is stored.
-    """
-    ((heard, last_seen, last_hour, own),) = connection.execute(
-        """
-        SELECT (SELECT max(last_seen_at) FROM link_interval
-                WHERE ended_at IS NULL AND last_seen_at >= %(start)s AND last_seen_at < %(end)s),
-               (SELECT max(last_seen_at) FROM link_interval),
-               (SELECT max(hour) FROM telemetry_revision),
-               (SELECT max(newest.ts) FROM unnest(%(channels)s::smallint[]) AS c (id), LATERAL (
-                    SELECT r.ts FROM telemetry_reading r
-                    WHERE r.channel_id = c.id AND r.ts >= %(start)s AND r.ts < %(end)s
-                    ORDER BY r.ts DESC LIMIT 1) AS newest)
-        """,
-        {"start": start, "end": end, "channels": list(channel_ids)},
-    ).fetchall()
-    # The end of a window is exclusive and the newest reading belongs to what is known.
-    own_end = None if own is None else own + timedelta(microseconds=1)
-    known = [heard, own_end] if heard is not None else [last_seen, last_hour, own_end]
-    return min(end, max((moment for moment in known if moment is not None), default=start))
 
 
 def detect_span(
