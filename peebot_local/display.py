@@ -146,9 +146,16 @@ def status_table(status: Status, title: str = "PeeBot") -> Table:
     if status.spool_readings:
         table.add_row("spool", f"{status.spool_readings:,} readings wait for the database")
     table.add_row("events", f"{status.events:,}")
-    table.add_row("posts", f"{status.posts:,}")
+    table.add_row("posts", _posts(status))
     table.add_row("store", f"{status.store_edition}, logs in {status.home}")
     return table
+
+
+def _posts(status: Status) -> Text:
+    if not status.muted:
+        return Text(f"{status.posts:,}")
+    until = "unmuted" if status.muted_until is None else f"{status.muted_until.astimezone(UTC):%F %R} UTC"
+    return Text.assemble(f"{status.posts:,}  ", (f"muted until {until}", "bold yellow"))
 
 
 def describe_event(event: LastEvent) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import psycopg
@@ -26,7 +26,10 @@ SELECT coalesce((SELECT state FROM link_interval
             ORDER BY reading.ts DESC LIMIT 1) AS newest) AS newest,
        (SELECT count(*) FROM detected_event WHERE state <> 'retracted') AS events,
        (SELECT count(*) FROM post WHERE state IN ('sent', 'dry_run')) AS posts,
+       muted_at IS NOT NULL AS muted, muted_until,
        store_edition()
+FROM (VALUES (true)) AS always
+LEFT JOIN posting_mute ON muted_until IS NULL OR muted_until > %(now)s
 """
 _LAST_EVENTS = """
 SELECT started_at, event_type, state, confidence, payload FROM detected_event
@@ -52,6 +55,10 @@ class Status(BaseModel):
     events: int
     posts: int
     """Those sent, or shown by the dry run."""
+    muted: bool
+    """Nothing is posted now, by ./peebot mute."""
+    muted_until: datetime | None
+    """Until when it is muted (UTC); None: it is not, or until ./peebot unmute."""
     store_edition: str
     ui_url: str | None
     pid: int | None
@@ -95,10 +102,12 @@ def read_status(
 ) -> Status:
     """The status at `now` (UTC), in one statement of a few milliseconds and one question to the daemon."""
     with connection.cursor(row_factory=dict_row) as cursor:
-        row = cursor.execute(_STATUS, {"alive_since": now - HEARTBEAT_LIMIT}).fetchone()
+        row = cursor.execute(_STATUS, {"now": now, "alive_since": now - HEARTBEAT_LIMIT}).fetchone()
     if row is None:
-        raise AssertionError("a query without FROM has one row")
+        raise AssertionError("the query always has one row")
     newest = row.pop("newest")
+    if row["muted_until"] is not None:
+        row["muted_until"] = row["muted_until"].astimezone(UTC)
     age = None if newest is None else round(max(0.0, (now - newest).total_seconds()), 1)
     depths = read_depths(metrics_url)
     return Status(

@@ -7,6 +7,7 @@ import socket
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
+from peebot_dagster.posts.publishers import PLATFORMS
 from peebot_local.home import Home
 from peebot_local.runner import Plan, Running
 from peebot_local.services import ingest
@@ -29,7 +30,8 @@ def up_plan(settings: Settings, home: Home) -> Plan:
             )
         )
 
-    if is_local(settings.feed_url) and os.environ.get("PEEBOT_POSTS", "").strip() != "x":
+    named = {name.strip() for name in os.environ.get("PEEBOT_POSTS", "").split(",")}
+    if is_local(settings.feed_url) and not named & PLATFORMS.keys():
         # Whatever credentials there are: what this machine plays is no news from the station.
         title = f"PeeBot on {settings.feed_url}, which is this machine: posts are a dry run"
         return Plan(title=title, feed=feed, environment={"PEEBOT_POSTS": "dry_run"})

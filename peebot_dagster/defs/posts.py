@@ -13,14 +13,13 @@ from peebot_dagster.defs.hourly import UNFINISHED
 from peebot_dagster.defs.labels import GROUP, OWNERS, table_metadata
 from peebot_dagster.defs.resources import Store
 from peebot_dagster.detectors.detector import Detector
-from peebot_dagster.posts import ledger
 from peebot_dagster.posts.ledger import PostDecision
-from peebot_dagster.posts.outbox import publish_new_events
-from peebot_dagster.posts.policy import PolicyError, PostPolicy, decide
+from peebot_dagster.posts.outbox import due_actions, publish_everywhere
+from peebot_dagster.posts.policy import PolicyError, PostPolicy
 from peebot_dagster.posts.publishers import (
     PlatformError,
-    platform_from_environment,
-    publisher_from_environment,
+    platforms_from_environment,
+    publishers_from_environment,
 )
 
 POSTS = dg.AssetKey("posts")
@@ -47,17 +46,19 @@ def posts_asset(detectors: Sequence[Detector]) -> dg.AssetsDefinition:
     def tweet(context: dg.OpExecutionContext, store: Store) -> Iterator[dg.Output[None]]:
         """Publish what is new in the outbox. Safe to run by hand at any time: the ledger decides, once."""
         try:
-            publisher = publisher_from_environment(os.environ)
+            publishers = publishers_from_environment(os.environ)
             policy = PostPolicy.from_environment(os.environ)
         except SETTINGS_ERRORS as error:
             raise dg.Failure(f"Nothing is posted: {error}.", allow_retries=False) from error
         with store.connect() as connection:
-            decisions = publish_new_events(connection, publisher, policy, datetime.now(UTC))
-        for decision in decisions[:SHOWN_DECISIONS]:
+            decisions = publish_everywhere(connection, publishers, policy, datetime.now(UTC))
+        for decision in decisions[-SHOWN_DECISIONS:]:
             context.log.info(
-                f"{decision.state}: {decision.text or decision.reason} (event {decision.event_id})"
+                f"{decision.platform}, {decision.state}: {decision.text or decision.reason} "
+                f"(event {decision.event_id})"
             )
-        yield dg.Output(None, metadata=decisions_metadata(publisher.platform, decisions))
+        platforms = [publisher.platform for publisher in publishers]
+        yield dg.Output(None, metadata=decisions_metadata(platforms, decisions))
 
     asset = dg.AssetsDefinition.from_op(
         tweet, keys_by_input_name=inputs, keys_by_output_name={"result": POSTS}, group_name=GROUP
@@ -66,8 +67,9 @@ def posts_asset(detectors: Sequence[Detector]) -> dg.AssetsDefinition:
         lambda spec: spec.replace_attributes(
             description=(
                 "What was told to the world, and why the rest was not: one row per event and platform.\n\n"
-                "The op `tweet` claims, sends and records each new event once; a dry run until all "
-                "credentials for X are in the environment. Never from a backfill: old events are skipped."
+                "The op `tweet` claims, sends and records each new event once; a dry run until the "
+                "credentials of a platform are in the environment. Never from a backfill, a replay or a "
+                "demo, unless asked by name. `./peebot mute` silences it at once."
             ),
             owners=OWNERS,
             kinds={"postgres", "python", "x"},
@@ -75,7 +77,7 @@ def posts_asset(detectors: Sequence[Detector]) -> dg.AssetsDefinition:
             metadata=table_metadata(
                 "post",
                 ("event_id", "uuid", "The event."),
-                ("platform", "text", "x, or dry_run."),
+                ("platform", "text", "x, bluesky, mastodon, or dry_run."),
                 (
                     "state",
                     "text",
@@ -83,19 +85,27 @@ def posts_asset(detectors: Sequence[Detector]) -> dg.AssetsDefinition:
                     "failed (refused), unknown (crashed while sending; not retried).",
                 ),
                 ("text", "text", "The text, when one was composed."),
-                ("external_id", "text", "Id on the platform."),
+                (
+                    "external_id",
+                    "text",
+                    "Id on the platform; NULL when nothing was sent, or nobody knows.",
+                ),
+                ("link", "text", "Where it can be read; NULL when it was not sent, or nobody knows."),
                 (
                     "reason",
                     "text",
-                    "Why it is not sent: cooldown, stale, low_confidence, retracted, ... "
-                    "or the error of the platform.",
+                    "Why it was not sent: retracted, replay, demo, backfill, stale, low_confidence, muted, "
+                    "quiet_hours, rate_limited, cooldown, quota, no_joke, dry_run, crashed_while_sending, "
+                    "or what the platform answered.",
                 ),
             ),
         )
     )
 
 
-def decisions_metadata(platform: str, decisions: Sequence[PostDecision]) -> dict[str, dg.MetadataValue]:
+def decisions_metadata(
+    platforms: Sequence[str], decisions: Sequence[PostDecision]
+) -> dict[str, dg.MetadataValue]:
     """What a posting run decided: numbers by state, texts to read, and a table of text, decision and link."""
     states = Counter(decision.state for decision in decisions)
     texts = [
@@ -103,37 +113,36 @@ def decisions_metadata(platform: str, decisions: Sequence[PostDecision]) -> dict
         for decision in decisions
         if decision.state in ("sent", "dry_run")
     ]
+    shown = decisions[-SHOWN_DECISIONS:]
     return {
-        "platform": dg.MetadataValue.text(platform),
+        "platforms": dg.MetadataValue.text(", ".join(platforms)),
         **{
             state: dg.MetadataValue.int(states[state])
             for state in ("sent", "dry_run", "skipped", "failed", "unknown")
         },
         "texts": dg.MetadataValue.md("\n\n".join(texts) or "Nothing was posted."),
         "decisions": dg.MetadataValue.table(
-            records=[
-                dg.TableRecord(
-                    {
-                        "event": str(decision.event_id),
-                        "decision": decision.state,
-                        "reason": decision.reason or "",
-                        "text": decision.text or "",
-                        "link": decision.link or "",
-                    }
-                )
-                for decision in decisions[-SHOWN_DECISIONS:]
-            ],
+            records=[dg.TableRecord(_shown(decision)) for decision in shown],
             schema=dg.TableSchema(
-                columns=[
-                    dg.TableColumn("event", "string"),
-                    dg.TableColumn("decision", "string"),
-                    dg.TableColumn("reason", "string"),
-                    dg.TableColumn("text", "string"),
-                    dg.TableColumn("link", "string"),
-                ]
+                columns=[dg.TableColumn(name, "string") for name in _COLUMNS],
             ),
         ),
     }
+
+
+_COLUMNS = ("event", "platform", "decision", "reason", "text", "link")
+
+
+def _shown(decision: PostDecision) -> dict[str, str | int | float | bool | None]:
+    values = (
+        str(decision.event_id),
+        decision.platform,
+        decision.state,
+        decision.reason or "",
+        decision.text or "",
+        decision.link or "",
+    )
+    return dict(zip(_COLUMNS, values, strict=True))
 
 
 posts_job = dg.define_asset_job(
@@ -151,13 +160,8 @@ def posting_is_due(instance: dg.DagsterInstance, connection: psycopg.Connection,
     One of SETTINGS_ERRORS when the environment does not tell where to and when.
     """
     policy = PostPolicy.from_environment(os.environ)
-    platform = platform_from_environment(os.environ)
-    candidates = ledger.undecided(connection, platform)
-    if not candidates:
-        return False
-    recent = ledger.recent_posts(connection, platform)
-    actions = {decide(candidate, now, recent, policy).action for candidate in candidates}
-    if actions == {"wait"}:
+    actions = due_actions(connection, platforms_from_environment(os.environ), policy, now)
+    if not actions & {"publish", "skip"}:
         return False
     last = next(iter(instance.get_run_records(dg.RunsFilter(job_name=posts_job.name), limit=1)), None)
     if last is None:

@@ -6,7 +6,9 @@ sends.
 
 from __future__ import annotations
 
+import logging
 import uuid
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -18,14 +20,27 @@ from peebot_dagster.posts.composing import Composition, compose
 from peebot_dagster.posts.jokes import load_jokes
 from peebot_dagster.posts.ledger import PostDecision
 from peebot_dagster.posts.policy import PostPolicy, decide
-from peebot_dagster.posts.publishers import Publisher, PublishRefused, PublishUncertain
+from peebot_dagster.posts.publishers import Message, Publisher, PublishRefused, PublishUncertain
 from peebot_dagster.posts.visit_history import event_facts
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class _Claim:
     event_id: uuid.UUID
     post: Composition
+
+
+def publish_everywhere(
+    connection: psycopg.Connection, publishers: Sequence[Publisher], policy: PostPolicy, now: datetime
+) -> list[PostDecision]:
+    """publish_new_events for each platform in turn. What one of them answers is nothing to the others."""
+    return [
+        decision
+        for publisher in publishers
+        for decision in publish_new_events(connection, publisher, policy, now)
+    ]
 
 
 def publish_new_events(
@@ -44,9 +59,6 @@ def publish_new_events(
     platform = publisher.platform
     with connection.transaction():
         decisions = ledger.give_up_abandoned(connection, platform, policy.abandoned_after, now)
-    with connection.transaction():
-        ledger.lock_ledger(connection, platform)
-        decisions += ledger.skip_stale(connection, platform, policy, now)
     while True:
         with connection.transaction():
             skipped, claimed = _claim_next(connection, platform, policy, now)
@@ -59,39 +71,79 @@ def publish_new_events(
         decisions.append(decision)
 
 
+def due_actions(
+    connection: psycopg.Connection, platforms: Collection[str], policy: PostPolicy, now: datetime
+) -> set[str]:
+    """What publishing would do at `now` (UTC): some of publish, skip and wait; none when nothing is new."""
+    actions: set[str] = set()
+    for platform in platforms:
+        if candidates := ledger.undecided(connection, platform, policy.event_types):
+            situation = ledger.situation(connection, platform, now)
+            actions |= {decide(candidate, now, situation, policy).action for candidate in candidates}
+    return actions
+
+
 def _claim_next(
     connection: psycopg.Connection, platform: str, policy: PostPolicy, now: datetime
 ) -> tuple[list[PostDecision], _Claim | None]:
     ledger.lock_ledger(connection, platform)
-    recent = ledger.recent_posts(connection, platform)
-    skipped = []
-    for event in ledger.undecided(connection, platform):
-        verdict = decide(event, now, recent, policy)
-        if verdict.action == "skip" and verdict.reason is not None:
-            if ledger.skip(connection, platform, event.event_id, verdict.reason, now):
-                skipped.append(PostDecision(event.event_id, platform, "skipped", reason=verdict.reason))
+    situation = ledger.situation(connection, platform, now)
+    reasons: list[tuple[uuid.UUID, str]] = []
+    claimed = None
+    for event in ledger.undecided(connection, platform, policy.event_types):
+        verdict = decide(event, now, situation, policy)
+        if verdict.reason is not None:
+            reasons.append((event.event_id, verdict.reason))
         elif verdict.action == "publish":
-            facts = event_facts(connection, event.event_id)
-            post = compose(event.event_id, facts, [past.template for past in recent], load_jokes())
-            if ledger.claim(connection, platform, event.event_id, post, now):
-                return skipped, _Claim(event.event_id, post)
-    return skipped, None
+            post = _text(connection, event.event_id)
+            if post is None:
+                reasons.append((event.event_id, "no_joke"))
+            elif ledger.claim(connection, platform, event.event_id, post, now):
+                claimed = _Claim(event.event_id, post)
+                break
+    return ledger.skip(connection, platform, reasons, now), claimed
+
+
+def _text(connection: psycopg.Connection, event_id: uuid.UUID) -> Composition | None:
+    told = ledger.composed(connection, event_id)
+    if told is not None:
+        return told
+    facts = event_facts(connection, event_id)
+    return compose(event_id, facts, ledger.recent_templates(connection), load_jokes())
 
 
 def _send(publisher: Publisher, claimed: _Claim) -> PostDecision:
     event_id, platform, post = claimed.event_id, publisher.platform, claimed.post
     try:
-        result = publisher.publish(post.text)
+        result = publisher.publish(Message(post.text, key=str(event_id)))
     except PublishRefused as refusal:
-        return PostDecision(event_id, platform, "failed", post.text, post.template, reason=str(refusal))
+        return PostDecision(
+            event_id,
+            platform,
+            "failed",
+            post.text,
+            post.template,
+            reason=str(refusal),
+            resume_at=refusal.resume_at,
+        )
     except PublishUncertain as doubt:
         return PostDecision(event_id, platform, "unknown", post.text, post.template, reason=str(doubt))
+    except Exception as error:
+        # A fault of ours or of a library, at a moment when the post may be out. Only the kind is told: what
+        # a library puts into its messages is not ours to show.
+        kind = type(error).__name__
+        log.error("Posting on %s failed in a way that nobody foresaw: %s", platform, kind)
+        return PostDecision(
+            event_id, platform, "unknown", post.text, post.template, reason=f"unexpected_error: {kind}"
+        )
+    nothing_sent = result.external_id is None
     return PostDecision(
         event_id,
         platform,
-        "dry_run" if result.external_id is None else "sent",
+        "dry_run" if nothing_sent else "sent",
         post.text,
         post.template,
         external_id=result.external_id,
         link=result.link,
+        reason="dry_run" if nothing_sent else None,
     )

@@ -8,10 +8,16 @@ from typing import Any
 
 import requests
 import tweepy  # type: ignore[import-untyped]
+from pydantic import BaseModel, ConfigDict, SecretStr
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
-from peebot_dagster.posts.publishers import PublishRefused, PublishResult, PublishUncertain, XCredentials
+from peebot_dagster.posts.publishers import (
+    Message,
+    PublishRefused,
+    PublishResult,
+    PublishUncertain,
+)
 
 X_API = "https://api.twitter.com"
 """The address that tweepy talks to."""
@@ -21,6 +27,17 @@ READ_TIMEOUT_SECONDS = 20.0
 
 _NEVER_CONNECTED = (NewConnectionError, ConnectTimeoutError, NameResolutionError)
 _DETAIL_LENGTH = 300
+
+
+class XCredentials(BaseModel):
+    """OAuth 1.0a user context of the account that posts; the values never show in a repr or a log."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    consumer_key: SecretStr
+    consumer_secret: SecretStr
+    access_token: SecretStr
+    access_token_secret: SecretStr
 
 
 class TimeoutAdapter(HTTPAdapter):
@@ -60,12 +77,12 @@ class XPublisher:
     def __repr__(self) -> str:
         return "XPublisher()"
 
-    def publish(self, text: str) -> PublishResult:
+    def publish(self, message: Message) -> PublishResult:
         """Create one post. Sent at most once: whatever leaves doubt raises PublishUncertain."""
         try:
-            external_id = self._client.create_tweet(text=text, user_auth=True).data["id"]
+            external_id = self._client.create_tweet(text=message.text, user_auth=True).data["id"]
         except tweepy.TooManyRequests as error:
-            raise PublishRefused("rate_limited", _reset_time(error)) from error
+            raise _rate_limited(error) from error
         except tweepy.HTTPException as error:
             raise _from_status(error) from error
         except requests.ConnectionError as error:
@@ -109,7 +126,8 @@ def _never_connected(error: BaseException | None) -> bool:
     return False
 
 
-def _reset_time(error: tweepy.TooManyRequests) -> str:
+def _rate_limited(error: tweepy.TooManyRequests) -> PublishRefused:
     if error.reset_time is None:
-        return ""
-    return f"until {datetime.fromtimestamp(error.reset_time, UTC):%Y-%m-%d %H:%M} UTC"
+        return PublishRefused("rate_limited")
+    resume_at = datetime.fromtimestamp(error.reset_time, UTC)
+    return PublishRefused("rate_limited", f"until {resume_at:%Y-%m-%d %H:%M} UTC", resume_at)

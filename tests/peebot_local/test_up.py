@@ -25,8 +25,11 @@ def test_what_this_machine_plays_is_never_really_posted(
     assert posts(NASA_FEED) is None
 
 
-def test_who_names_x_gets_x_from_a_local_feed_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PEEBOT_POSTS", "x")
+@pytest.mark.parametrize("named", ["x", " x "])
+def test_who_names_a_platform_gets_it_from_a_local_feed_too(
+    named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PEEBOT_POSTS", named)
     assert posts("http://127.0.0.1:8080") is None
 
 

@@ -85,5 +85,5 @@ def test_a_posting_run_with_a_setting_that_is_not_understood_fails_in_a_sentence
     assert data is not None
     assert (
         data.description
-        == "Nothing is posted: PEEBOT_POSTS is 'dry-run'; it may be x or dry_run, or not set."
+        == "Nothing is posted: PEEBOT_POSTS is 'dry-run'; it may be dry_run, or one or more of x, or not set."
     )

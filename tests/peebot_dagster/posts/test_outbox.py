@@ -14,9 +14,9 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from peebot_dagster.posts.outbox import publish_new_events
+from peebot_dagster.posts.outbox import publish_everywhere, publish_new_events
 from peebot_dagster.posts.policy import PostPolicy
-from peebot_dagster.posts.publishers import DryRun, PublishRefused, PublishResult, PublishUncertain
+from peebot_dagster.posts.publishers import DryRun, Message, PublishRefused, PublishResult, PublishUncertain
 from peebot_dagster.posts.weighted_length import MAX_WEIGHTED_LENGTH, weighted_length
 from peebot_dagster.posts.x_publisher import XPublisher
 
@@ -35,8 +35,8 @@ class Recorder:
         self.texts: list[str] = []
         self._outcomes = list(outcomes)
 
-    def publish(self, text: str) -> PublishResult:
-        self.texts.append(text)
+    def publish(self, message: Message) -> PublishResult:
+        self.texts.append(message.text)
         if self._outcomes:
             raise self._outcomes.pop(0)
         return PublishResult(f"id-{len(self.texts)}", f"https://x.com/i/web/status/{len(self.texts)}")
@@ -81,8 +81,8 @@ def test_a_dry_run_is_written_down_with_its_text(
     store_event()
     [decision] = publish_new_events(connection, DryRun(), POLICY, now)
     assert (decision.state, decision.external_id, decision.link) == ("dry_run", None, None)
-    assert [(row["platform"], row["state"], row["text"]) for row in _ledger(connection)] == [
-        ("dry_run", "dry_run", decision.text)
+    assert [(row["platform"], row["state"], row["reason"], row["text"]) for row in _ledger(connection)] == [
+        ("dry_run", "dry_run", "dry_run", decision.text)
     ]
 
 
@@ -110,6 +110,94 @@ def test_each_event_that_is_not_posted_has_a_reason(
     assert {decision.event_id: decision.reason for decision in decisions} == expected
     assert {row["event_id"]: row["reason"] for row in _ledger(connection)} == expected
     assert Counter(row["state"] for row in _ledger(connection)) == {"skipped": 5, "sent": 1}
+
+
+def test_what_a_replay_or_the_demo_played_is_not_posted_on_a_platform(
+    connection: psycopg.Connection, store_event: StoreEvent, now: datetime
+) -> None:
+    for source, start, end in (("replay/b", 14, 10), ("simulator", 9, 5), ("isslive", 14, 0)):
+        connection.execute(
+            "INSERT INTO link_interval (source, state, started_at, last_seen_at) VALUES (%s, 'LIVE', %s, %s)",
+            [source, now - timedelta(minutes=start), now - timedelta(minutes=end)],
+        )
+    connection.commit()
+    expected = {
+        store_event(minutes_ago=12): "replay",
+        store_event(minutes_ago=7): "demo",
+        store_event(minutes_ago=2): None,
+    }
+    decisions = publish_new_events(connection, Recorder(), POLICY, now)
+    assert {decision.event_id: decision.reason for decision in decisions} == expected
+
+
+def test_the_monthly_quota_of_x_counts_what_is_or_may_be_public(
+    connection: psycopg.Connection, store_event: StoreEvent, now: datetime
+) -> None:
+    policy = PostPolicy(cooldown=timedelta(0), x_monthly_quota=3)
+    publisher = Recorder(PublishRefused("forbidden"), PublishUncertain("timeout"))
+    for minutes_ago in range(5, 0, -1):
+        store_event(minutes_ago=minutes_ago)
+    end_of_month = now.replace(month=11, day=30)
+    decisions = publish_new_events(connection, publisher, policy, now)
+    assert [decision.reason or decision.state for decision in decisions] == [
+        "forbidden",
+        "timeout",
+        "sent",
+        "quota",
+        "quota",
+    ]
+    store_event(minutes_ago=(now - end_of_month) / timedelta(minutes=1))
+    [decision] = publish_new_events(connection, publisher, policy, end_of_month)
+    assert decision.state == "sent"
+
+
+def test_after_a_rate_limit_nothing_is_sent_before_the_time_that_the_platform_gave(
+    connection: psycopg.Connection, store_event: StoreEvent, now: datetime
+) -> None:
+    limit = PublishRefused("rate_limited", "until 09:10", now + timedelta(minutes=10))
+    publisher = Recorder(limit)
+    store_event(minutes_ago=2)
+    store_event(minutes_ago=1)
+    decisions = publish_new_events(connection, publisher, POLICY, now)
+    assert [decision.reason for decision in decisions] == ["rate_limited: until 09:10", "rate_limited"]
+    store_event(minutes_ago=-9)
+    [sent] = publish_new_events(connection, publisher, POLICY, now + timedelta(minutes=10))
+    assert (sent.state, len(publisher.texts)) == ("sent", 2)
+
+
+def test_a_failure_of_a_kind_that_nobody_foresaw_is_never_sent_again_and_shows_no_more_than_its_kind(
+    connection: psycopg.Connection, store_event: StoreEvent, now: datetime, caplog: pytest.LogCaptureFixture
+) -> None:
+    store_event()
+    publisher = Recorder(LookupError("token 1234-secret"))
+    [decision] = publish_new_events(connection, publisher, POLICY, now)
+    assert (decision.state, decision.reason) == ("unknown", "unexpected_error: LookupError")
+    assert "1234-secret" not in caplog.text + repr(_ledger(connection))
+    assert publish_new_events(connection, publisher, POLICY, now + timedelta(hours=1)) == []
+
+
+def test_several_platforms_get_the_same_text_and_what_one_answers_is_nothing_to_the_others(
+    connection: psycopg.Connection, store_event: StoreEvent, now: datetime
+) -> None:
+    class Elsewhere(Recorder):
+        platform = "mastodon"
+
+    for outcome in (PublishRefused("unauthorized"), PublishUncertain("timeout"), OSError("unforeseen")):
+        x, mastodon = Recorder(outcome), Elsewhere()
+        store_event()
+        decisions = publish_everywhere(connection, [x, mastodon], NO_COOLDOWN, now)
+        assert [decision.platform for decision in decisions] == ["x", "mastodon"]
+        assert [decision.state for decision in decisions][1] == "sent"
+        assert x.texts == mastodon.texts
+
+
+def test_events_of_other_types_are_posted_about_only_when_they_are_named(
+    connection: psycopg.Connection, store_event: StoreEvent, now: datetime
+) -> None:
+    store_event(event_type="tank_transfer", minutes_ago=2)
+    policy = PostPolicy.model_validate({"event_types": ["toilet_visit", "tank_transfer"]})
+    [decision] = publish_new_events(connection, Recorder(), policy, now)
+    assert decision.state == "sent"
 
 
 def test_an_open_visit_waits_without_a_row_until_it_is_sure(
@@ -185,9 +273,9 @@ def test_a_backfill_publishes_nothing_and_is_skipped_in_one_statement(
 ) -> None:
     connection.execute(
         "INSERT INTO detected_event (event_id, detector, detector_version, event_type, started_at, state,"
-        " confidence, payload) SELECT gen_random_uuid(), 'urine_tank', '1', 'toilet_visit',"
-        " %s - n * interval '1 hour', 'closed', 0.95, '{}' FROM generate_series(1, 5000) n",
-        [now],
+        " confidence, payload, detected_at) SELECT gen_random_uuid(), 'urine_tank', '1', 'toilet_visit',"
+        " %(now)s - n * interval '1 hour', 'closed', 0.95, '{}', %(now)s FROM generate_series(1, 5000) n",
+        {"now": now},
     )
     connection.commit()
     statements: list[Any] = []
@@ -201,7 +289,7 @@ def test_a_backfill_publishes_nothing_and_is_skipped_in_one_statement(
     publisher = Recorder()
     decisions = publish_new_events(connection, publisher, POLICY, now)
     assert len(decisions) == 5000
-    assert {(decision.state, decision.reason) for decision in decisions} == {("skipped", "stale")}
+    assert {(decision.state, decision.reason) for decision in decisions} == {("skipped", "backfill")}
     assert publisher.texts == []
     assert len(statements) < 10
 
@@ -233,11 +321,11 @@ def test_a_process_killed_while_x_holds_its_request_has_posted_at_most_once(
     script = f"""
 import time, psycopg
 from datetime import datetime
-from peebot_dagster.posts.outbox import publish_new_events
+from peebot_dagster.posts.outbox import publish_everywhere, publish_new_events
 from peebot_dagster.posts.policy import PostPolicy
 class Hanging:
     platform = "x"
-    def publish(self, text):
+    def publish(self, message):
         print("sending", flush=True)
         time.sleep(60)
 with psycopg.connect({database_url!r}) as connection:
@@ -307,10 +395,10 @@ def test_a_slow_platform_does_not_block_other_runs(
     sending, done = threading.Event(), threading.Event()
 
     class Slow(Recorder):
-        def publish(self, text: str) -> PublishResult:
+        def publish(self, message: Message) -> PublishResult:
             sending.set()
             assert done.wait(10)
-            return super().publish(text)
+            return super().publish(message)
 
     def run() -> list[Any]:
         with psycopg.connect(database_url) as own:
@@ -332,10 +420,10 @@ def test_what_x_really_took_is_recorded_although_another_run_had_given_it_up(
     store_event()
 
     class GivenUpMeanwhile(Recorder):
-        def publish(self, text: str) -> PublishResult:
+        def publish(self, message: Message) -> PublishResult:
             with psycopg.connect(database_url) as other:
                 publish_new_events(other, Recorder(), POLICY, now + timedelta(minutes=6))
-            return super().publish(text)
+            return super().publish(message)
 
     publish_new_events(connection, GivenUpMeanwhile(), POLICY, now)
     assert [(row["state"], row["external_id"], row["reason"]) for row in _ledger(connection)] == [
@@ -352,14 +440,14 @@ def test_posts_on_another_platform_cause_no_cooldown(
     assert decision.state == "sent"
 
 
-def test_a_joke_is_not_told_twice_within_thirty_posts(
+def test_a_joke_is_not_told_twice_within_sixty_posts(
     connection: psycopg.Connection, store_event: StoreEvent, now: datetime
 ) -> None:
-    for n in range(31):
-        store_event(minutes_ago=14 - n / 3)
+    for n in range(61):
+        store_event(minutes_ago=14 - n / 6)
     decisions = publish_new_events(connection, DryRun(), NO_COOLDOWN, now)
     templates = [decision.template for decision in decisions]
-    assert len(templates) == len(set(templates)) == 31
+    assert len(templates) == len(set(templates)) == 61
 
 
 def test_a_connection_inside_a_transaction_is_refused_because_the_claim_would_not_be_safe(

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from peebot_dagster.posts.publishers import PublishRefused, PublishUncertain, XCredentials
-from peebot_dagster.posts.x_publisher import TimeoutAdapter, XPublisher
+from peebot_dagster.posts.publishers import Message, PublishRefused, PublishUncertain
+from peebot_dagster.posts.x_publisher import TimeoutAdapter, XCredentials, XPublisher
 
 MakePublisher = Callable[..., XPublisher]
 
@@ -19,7 +20,7 @@ MakePublisher = Callable[..., XPublisher]
 def test_a_signed_post_arrives_unchanged_and_its_link_is_known(
     x_server: Any, publisher_to: MakePublisher, text: str
 ) -> None:
-    result = publisher_to(x_server.url).publish(text)
+    result = publisher_to(x_server.url).publish(Message(text, "key"))
     assert x_server.texts == [text]
     assert result.external_id == "1000000000000000001"
     assert result.link == "https://x.com/i/web/status/1000000000000000001"
@@ -30,16 +31,16 @@ def test_a_wrong_credential_is_refused_as_unauthorized(
     x_server: Any, publisher_to: MakePublisher, field: str
 ) -> None:
     with pytest.raises(PublishRefused, match=r"^unauthorized: Unauthorized") as refused:
-        publisher_to(x_server.url, **{field: "wrong"}).publish("Nominal.")
+        publisher_to(x_server.url, **{field: "wrong"}).publish(Message("Nominal.", "key"))
     assert refused.value.reason == "unauthorized"
     assert x_server.texts == []
 
 
 def test_a_duplicate_is_refused_with_what_x_says(x_server: Any, publisher_to: MakePublisher) -> None:
     publisher = publisher_to(x_server.url)
-    publisher.publish("Nominal.")
+    publisher.publish(Message("Nominal.", "key"))
     with pytest.raises(PublishRefused, match=r"^duplicate: You are not allowed"):
-        publisher.publish("Nominal.")
+        publisher.publish(Message("Nominal.", "key"))
 
 
 @pytest.mark.parametrize(
@@ -59,7 +60,7 @@ def test_a_definite_refusal_has_a_reason_and_what_x_says(
 ) -> None:
     x_server.answers = [x_answer(status, body)]
     with pytest.raises(PublishRefused) as refused:
-        publisher_to(x_server.url).publish("Nominal.")
+        publisher_to(x_server.url).publish(Message("Nominal.", "key"))
     assert refused.value.reason == reason
     assert len(str(refused.value)) > len(reason)
     assert x_server.requests == 1
@@ -70,10 +71,12 @@ def test_a_rate_limit_is_a_refusal_that_tells_until_when(
 ) -> None:
     limit = {"x-rate-limit-reset": "1795510800"}
     x_server.answers = [x_answer(429, {"title": "Too Many Requests"}, limit), x_answer(429, b"")]
-    with pytest.raises(PublishRefused, match=r"^rate_limited: until 2026-11-24 09:00 UTC$"):
-        publisher_to(x_server.url).publish("Nominal.")
-    with pytest.raises(PublishRefused, match=r"^rate_limited$"):
-        publisher_to(x_server.url).publish("Nominal.")
+    with pytest.raises(PublishRefused, match=r"^rate_limited: until 2026-11-24 09:00 UTC$") as refused:
+        publisher_to(x_server.url).publish(Message("Nominal.", "key"))
+    assert refused.value.resume_at == datetime(2026, 11, 24, 9, tzinfo=UTC)
+    with pytest.raises(PublishRefused, match=r"^rate_limited$") as refused:
+        publisher_to(x_server.url).publish(Message("Nominal.", "key"))
+    assert refused.value.resume_at is None
     assert x_server.requests == 2
 
 
@@ -100,7 +103,7 @@ def test_whatever_leaves_doubt_is_uncertain_and_is_not_sent_again(
 ) -> None:
     x_server.answers = [x_answer(**answer)]
     with pytest.raises(PublishUncertain) as uncertain:
-        publisher_to(x_server.url).publish("Nominal.")
+        publisher_to(x_server.url).publish(Message("Nominal.", "key"))
     assert uncertain.value.reason == reason
     assert x_server.requests == 1
 
@@ -110,7 +113,7 @@ def test_an_answer_that_does_not_come_in_time_is_uncertain(
 ) -> None:
     x_server.answers = [x_answer(hold=True)]
     with pytest.raises(PublishUncertain) as uncertain:
-        publisher_to(x_server.url, read_seconds=0.2).publish("Nominal.")
+        publisher_to(x_server.url, read_seconds=0.2).publish(Message("Nominal.", "key"))
     assert uncertain.value.reason == "timeout"
     assert x_server.requests == 1
 
@@ -121,7 +124,7 @@ def test_a_server_that_is_not_there_certainly_got_nothing(publisher_to: MakePubl
         port = closed.getsockname()[1]
     for url in (f"http://127.0.0.1:{port}", "http://no-such-host.invalid"):
         with pytest.raises(PublishRefused, match=r"^unreachable"):
-            publisher_to(url).publish("Nominal.")
+            publisher_to(url).publish(Message("Nominal.", "key"))
 
 
 def test_no_secret_shows_in_a_log_a_repr_or_an_error(
@@ -133,12 +136,12 @@ def test_no_secret_shows_in_a_log_a_repr_or_an_error(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     publisher = publisher_to(x_server.url)
-    publisher.publish("Nominal.")
+    publisher.publish(Message("Nominal.", "key"))
     x_server.answers = [x_answer(503, b""), x_answer(403, {"detail": "no"})]
     shown = [repr(publisher), str(vars(publisher))]
     for _ in range(2):
         with pytest.raises((PublishRefused, PublishUncertain)) as error:
-            publisher.publish("Nominal again.")
+            publisher.publish(Message("Nominal again.", "key"))
         shown.append(f"{error.value!r} {error.value.__cause__!r}")
     shown.append(caplog.text)
     assert "Nominal." in caplog.text

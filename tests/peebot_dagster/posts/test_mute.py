@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+
+import psycopg
+import pytest
+
+from peebot_dagster.posts.ledger import lock_ledger
+from peebot_dagster.posts.mute import Mute, current_mute, mute, unmute
+from peebot_dagster.posts.outbox import publish_new_events
+from peebot_dagster.posts.policy import PostPolicy
+from peebot_dagster.posts.publishers import DryRun, Message, PublishResult
+
+StoreEvent = Callable[..., uuid.UUID]
+HOUR = timedelta(hours=1)
+
+
+def test_while_muted_no_event_is_posted_and_the_ledger_says_why(
+    connection: psycopg.Connection, store_event: StoreEvent, now: datetime
+) -> None:
+    assert mute(connection, now, None) == 0
+    store_event()
+    [decision] = publish_new_events(connection, DryRun(), PostPolicy(), now)
+    assert (decision.state, decision.reason) == ("skipped", "muted")
+    assert unmute(connection) is True
+    store_event()
+    [decision] = publish_new_events(connection, DryRun(), PostPolicy(), now)
+    assert decision.state == "dry_run"
+
+
+def test_a_mute_for_a_while_ends_by_itself(connection: psycopg.Connection, now: datetime) -> None:
+    mute(connection, now, now + 2 * HOUR)
+    assert current_mute(connection, now + HOUR) == Mute(now, now + 2 * HOUR)
+    assert current_mute(connection, now + 2 * HOUR) is None
+
+
+def test_the_last_word_counts_and_lifting_what_is_not_there_changes_nothing(
+    connection: psycopg.Connection, now: datetime
+) -> None:
+    assert unmute(connection) is False
+    mute(connection, now, now + HOUR)
+    mute(connection, now + HOUR / 2, None)
+    assert current_mute(connection, now + 900 * HOUR) == Mute(now + HOUR / 2, None)
+
+
+def test_a_mute_works_at_once_also_in_the_middle_of_a_run(
+    database_url: str, connection: psycopg.Connection, store_event: StoreEvent, now: datetime
+) -> None:
+    sent: list[str] = []
+    for minutes_ago in (3, 2, 1):
+        store_event(minutes_ago=minutes_ago)
+
+    class MutedMeanwhile:
+        platform = "x"
+
+        def publish(self, message: Message) -> PublishResult:
+            sent.append(message.text)
+            with psycopg.connect(database_url) as other:
+                assert mute(other, now, None) == 1, "the one that is just on its way"
+            return PublishResult("1")
+
+    decisions = publish_new_events(connection, MutedMeanwhile(), PostPolicy(cooldown=timedelta(0)), now)
+    assert Counter(decision.reason for decision in decisions) == {None: 1, "muted": 2}
+    assert len(sent) == 1
+
+
+def test_when_mute_returns_no_decision_is_under_way_that_has_not_seen_it(
+    database_url: str, connection: psycopg.Connection, now: datetime
+) -> None:
+    muted = threading.Event()
+
+    def silence() -> None:
+        with psycopg.connect(database_url, application_name="silence") as other:
+            mute(other, now, None)
+        muted.set()
+
+    with psycopg.connect(database_url, autocommit=True) as observer, ThreadPoolExecutor(1) as pool:
+        lock_ledger(connection, "x")
+        silencing = pool.submit(silence)
+        waits = "SELECT FROM pg_stat_activity WHERE application_name = 'silence' AND wait_event_type = 'Lock'"
+        while not observer.execute(waits).fetchall():
+            assert not muted.is_set()
+        connection.commit()
+        silencing.result(timeout=60)
+    assert muted.is_set()
+
+
+def test_a_mute_that_ends_before_it_begins_is_refused(connection: psycopg.Connection, now: datetime) -> None:
+    with pytest.raises(psycopg.errors.CheckViolation):
+        mute(connection, now, now)
