@@ -8,7 +8,7 @@ import os
 import shlex
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -293,6 +293,64 @@ def status(as_json: AsJson = False) -> None:
         typer.echo(now.model_dump_json())
     else:
         _console().print(status_table(now))
+
+
+def _span(text: str) -> timedelta:
+    from peebot_local.muting import span
+
+    try:
+        return span(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+@app.command()
+def mute(
+    length: Annotated[
+        timedelta | None,
+        typer.Option(
+            "--for",
+            parser=_span,
+            metavar="SPAN",
+            help="How long, as in 30m, 2h or 1d12h.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Post nothing, on no platform, at once: for a while, or until unmute."""
+    from peebot_local.muting import silence
+    from peebot_local.open_store import open_store
+
+    with open_store(_settings(), _SIGNALS) as url:
+        typer.echo(silence(url, datetime.now(UTC), length))
+
+
+@app.command()
+def unmute() -> None:
+    """Post again."""
+    from peebot_local.muting import speak
+    from peebot_local.open_store import open_store
+
+    with open_store(_settings(), _SIGNALS) as url:
+        typer.echo(speak(url))
+
+
+@app.command()
+def compose(
+    examples: Annotated[int, typer.Option(min=1, max=5_000, help="How many posts.")] = 10,
+    seed: Annotated[int, typer.Option(help="Another number, another station.")] = 1,
+    day: Annotated[
+        datetime | None,
+        typer.Option(
+            "--date", parser=_moment, metavar="DATE", help="The day on which they begin, as in 2026-12-24."
+        ),
+    ] = None,
+    event: Annotated[str, typer.Option(help="The type of event that they are about.")] = "toilet_visit",
+) -> None:
+    """Print posts about a made-up station, to read them before the world does; sends nothing."""
+    from peebot_local.compose import show_examples
+
+    show_examples(_console(), examples, seed, (day or datetime.now(UTC)).date(), event)
 
 
 @app.command()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from peebot_dagster.posts.facts import Facts
 from peebot_dagster.posts.jokes import JokeBook, Template, stamped
 
-NO_REPEAT_WITHIN = 30
+NO_REPEAT_WITHIN = 60
 """Posts after which a joke may be told again."""
 
 
@@ -25,13 +25,16 @@ class Composition:
 
 def compose(
     event_id: uuid.UUID, facts: Facts, recent_templates: Sequence[str], jokes: JokeBook
-) -> Composition:
-    """The post about an event. `recent_templates` are the ids used so far, newest first.
+) -> Composition | None:
+    """The post about an event; None when there is no joke for its type.
 
-    A joke of the last NO_REPEAT_WITHIN posts comes again only when nothing else fits; then the oldest does.
+    `recent_templates` are the ids of the last NO_REPEAT_WITHIN posts, newest first. None of those comes again
+    while anything else fits; when nothing does, the one that was told longest ago.
     """
     fitting = [template for template in jokes.templates if template.fits(facts)]
-    recent = list(recent_templates[:NO_REPEAT_WITHIN])
+    if not fitting:
+        return None
+    recent = list(recent_templates)
     fresh = [template for template in fitting if template.id not in recent]
     if fresh:
         chosen = max(fresh, key=lambda template: _score(event_id, template))
@@ -45,4 +48,4 @@ def _score(event_id: uuid.UUID, template: Template) -> float:
     # needs its conditions is favoured, as its chance is rare.
     digest = hashlib.blake2b(event_id.bytes + template.id.encode(), digest_size=8).digest()
     chance = ((int.from_bytes(digest, "big") >> 12) + 0.5) / 2**52
-    return -(1 + template.when.count) / math.log(chance)
+    return -(1 + template.when.rarity) / math.log(chance)

@@ -1,4 +1,4 @@
-"""What is known about a visit when a post is written, and the words that a template may put it in."""
+"""What is known about an event when a post is written, and the words that a template may put it in."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+from peebot_dagster.posts.holidays import holidays
 
 ORBIT_MINUTES = 92.9
 ORBITAL_SPEED_KM_PER_S = 7.66
@@ -18,14 +20,18 @@ CREW_DAY_START_HOUR = 4
 _ESPRESSO_ML = 30
 _TEASPOON_ML = 5
 _FLUID_OUNCE_ML = 29.57
+_MUG_ML = 250
 
 
 @dataclass(frozen=True)
 class Facts:
-    """Facts about one visit; None is unknown. Percent are percent of the urine tank.
+    """Facts about one event; None is unknown. Percent are percent of the urine tank.
 
-    `minutes_since_last` is the pause before this visit and `visit_of_day` its number in the crew's day; both
-    are known only where the feed was watched all the while.
+    `minutes_since_last` is the pause before a visit and `visit_of_day` its number in the crew's day.
+    `visits_in_hour` and `same_size_in_a_row` (to the percent) count it too, as do `week_visits` and
+    `week_ml`, the totals of the crew's week. `biggest_in_days` and `longest_pause_in_days` are 7 or 30 when
+    nothing in so many days before was as big or as long. All of these are known only where the feed was
+    watched all the while.
     """
 
     started_at: datetime
@@ -37,6 +43,18 @@ class Facts:
     processing: bool | None = None
     minutes_since_last: float | None = None
     visit_of_day: int | None = None
+    visits_in_hour: int | None = None
+    same_size_in_a_row: int | None = None
+    biggest_in_days: int | None = None
+    longest_pause_in_days: int | None = None
+    week_visits: int | None = None
+    week_ml: float | None = None
+    event_type: str = "toilet_visit"
+
+    @property
+    def holiday(self) -> frozenset[str]:
+        """The special days that the crew's calendar date (UTC) is; often none."""
+        return holidays(self.started_at.astimezone(UTC).date())
 
     @property
     def hour(self) -> int:
@@ -65,12 +83,17 @@ def crew_day_start(moment: datetime) -> datetime:
     return midnight + timedelta(hours=CREW_DAY_START_HOUR)
 
 
+def crew_week_start(moment: datetime) -> datetime:
+    """When the crew's week began that `moment` belongs to: with the crew's day on Monday (UTC)."""
+    day = crew_day_start(moment)
+    return day - timedelta(days=day.weekday())
+
+
 def facts_from_payload(
     payload: Mapping[str, Any],
     started_at: datetime,
     ended_at: datetime | None = None,
-    minutes_since_last: float | None = None,
-    visit_of_day: int | None = None,
+    event_type: str = "toilet_visit",
 ) -> Facts:
     """Facts from the payload of a detected event; what is missing or impossible counts as unknown."""
     processing = payload.get("upa_processing")
@@ -82,8 +105,7 @@ def facts_from_payload(
         level_after=_number(payload.get("level_after_percent"), 0, 100),
         seconds=None if ended_at is None else (ended_at - started_at).total_seconds(),
         processing=processing if isinstance(processing, bool) else None,
-        minutes_since_last=minutes_since_last,
-        visit_of_day=visit_of_day,
+        event_type=event_type,
     )
 
 
@@ -118,6 +140,19 @@ def words(facts: Facts) -> dict[str, str]:
     if facts.visit_of_day is not None:
         known["visit"] = str(facts.visit_of_day)
         known["visit_ordinal"] = _ordinal(facts.visit_of_day)
+    if facts.visits_in_hour is not None:
+        known["visits_in_hour"] = str(facts.visits_in_hour)
+    if facts.same_size_in_a_row is not None:
+        known["row"] = str(facts.same_size_in_a_row)
+    if facts.biggest_in_days is not None:
+        known["record_days"] = str(facts.biggest_in_days)
+    if facts.longest_pause_in_days is not None:
+        known["pause_days"] = str(facts.longest_pause_in_days)
+    if facts.week_visits is not None:
+        known["week_visits"] = str(facts.week_visits)
+    if facts.week_ml is not None:
+        known["week_litres"] = _whole(max(1, facts.week_ml / 1_000))
+        known["week_mugs"] = f"{max(5, round(facts.week_ml / _MUG_ML / 5) * 5):,.0f}"
     return known
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Self
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -22,6 +23,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from peebot_dagster.posts.facts import Facts, words
+from peebot_dagster.posts.holidays import HOLIDAYS
 from peebot_dagster.posts.weighted_length import MAX_WEIGHTED_LENGTH, weighted_length
 
 WIDEST_FACTS = Facts(
@@ -34,6 +36,12 @@ WIDEST_FACTS = Facts(
     processing=True,
     minutes_since_last=1_439,
     visit_of_day=1_000,
+    visits_in_hour=1_000,
+    same_size_in_a_row=1_000,
+    biggest_in_days=30,
+    longest_pause_in_days=30,
+    week_visits=10_000,
+    week_ml=9_999_999,
 )
 """Facts whose words are as long as they get, used to prove that each template fits into a post."""
 
@@ -68,6 +76,12 @@ class Between(_Entry):
         return (self.min is None or self.min <= number) and (self.max is None or number <= self.max)
 
 
+def _known_holiday(name: str) -> str:
+    if name not in HOLIDAYS:
+        raise ValueError(f"no such holiday: {name}; there are {', '.join(sorted(HOLIDAYS))}")
+    return name
+
+
 class Hours(_Entry):
     """Hours of the crew's clock (UTC) from `start` until just before `end`; may go over midnight."""
 
@@ -86,6 +100,9 @@ class Hours(_Entry):
         return hour >= self.start or hour < self.end
 
 
+Holiday = Annotated[str, AfterValidator(_known_holiday)]
+
+
 class Conditions(_Entry):
     """When a template is true. A condition on a fact that is unknown is not met."""
 
@@ -95,6 +112,13 @@ class Conditions(_Entry):
     seconds: Between | None = None
     minutes_since_last: Between | None = None
     visit_of_day: Between | None = None
+    visits_in_hour: Between | None = None
+    same_size_in_a_row: Between | None = None
+    biggest_in_days: Between | None = None
+    longest_pause_in_days: Between | None = None
+    week_visits: Between | None = None
+    week_ml: Between | None = None
+    holiday: Holiday | None = None
     hours: Hours | None = None
     weekdays: frozenset[Annotated[int, Field(ge=1, le=7)]] | None = None
     processing: bool | None = None
@@ -102,8 +126,9 @@ class Conditions(_Entry):
     night: bool | None = None
 
     @property
-    def count(self) -> int:
-        return len(self.model_fields_set)
+    def rarity(self) -> int:
+        """How seldom they are met, as a weight: a joke for one day of the year must not miss its day."""
+        return sum(_RARITY.get(name, 1) for name in self.model_fields_set)
 
     def met_by(self, facts: Facts) -> bool:
         numbers = (
@@ -113,6 +138,12 @@ class Conditions(_Entry):
             (self.seconds, facts.seconds),
             (self.minutes_since_last, facts.minutes_since_last),
             (self.visit_of_day, facts.visit_of_day),
+            (self.visits_in_hour, facts.visits_in_hour),
+            (self.same_size_in_a_row, facts.same_size_in_a_row),
+            (self.biggest_in_days, facts.biggest_in_days),
+            (self.longest_pause_in_days, facts.longest_pause_in_days),
+            (self.week_visits, facts.week_visits),
+            (self.week_ml, facts.week_ml),
         )
         truths = (
             (self.processing, facts.processing),
@@ -122,16 +153,28 @@ class Conditions(_Entry):
         return (
             all(between is None or (fact is not None and fact in between) for between, fact in numbers)
             and all(wanted is None or fact is wanted for wanted, fact in truths)
+            and (self.holiday is None or self.holiday in facts.holiday)
             and (self.hours is None or facts.hour in self.hours)
             and (self.weekdays is None or facts.weekday in self.weekdays)
         )
 
 
+_RARITY = {
+    "holiday": 40,
+    "biggest_in_days": 20,
+    "longest_pause_in_days": 20,
+    "same_size_in_a_row": 8,
+    "visits_in_hour": 6,
+}
+"""The weight of a condition that is seldom met; the others weigh 1."""
+
+
 class Template(_Entry):
-    """One joke: text with {placeholders}, and the conditions under which it is true."""
+    """One joke: text with {placeholders}, the type of event it is about, the conditions that make it true."""
 
     id: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=60)]
     text: Text
+    event_type: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")] = "toilet_visit"
     when: Conditions = Conditions()
 
     @field_validator("text")
@@ -146,45 +189,72 @@ class Template(_Entry):
 
     def fits(self, facts: Facts) -> bool:
         """Whether the joke is true of the facts and each of its placeholders is known."""
-        return self.when.met_by(facts) and self.placeholders <= words(facts).keys()
+        return (
+            self.event_type == facts.event_type
+            and self.when.met_by(facts)
+            and self.placeholders <= words(facts).keys()
+        )
 
     def render(self, facts: Facts) -> str:
         return self.text.format_map(words(facts))
 
 
-class JokeBook(_Entry):
-    """All templates, and the stamps: the first stamp whose placeholders are known ends each post."""
+Stamps = Annotated[tuple[Text, ...], Field(min_length=1)]
 
-    stamps: Annotated[tuple[Text, ...], Field(min_length=1)]
+
+class JokeBook(_Entry):
+    """All templates, and the stamps: the first stamp whose placeholders are known ends each post.
+
+    `stamps_for` has other stamps for some types of events.
+    """
+
+    stamps: Stamps
+    stamps_for: dict[str, Stamps] = {}
     templates: tuple[Template, ...]
+
+    @property
+    def event_types(self) -> frozenset[str]:
+        """The events that there is a joke for."""
+        return frozenset(template.event_type for template in self.templates)
 
     @model_validator(mode="after")
     def _usable(self) -> Self:
         _refuse_repetition("id", [template.id for template in self.templates])
         _refuse_repetition("text", [" ".join(template.text.lower().split()) for template in self.templates])
-        if not any(not template.placeholders and template.when.count == 0 for template in self.templates):
-            raise ValueError(
-                "at least one template must have no placeholder and no condition, so that one always fits"
-            )
-        for stamp in self.stamps:
-            _placeholders(stamp)
-        if not _placeholders(self.stamps[-1]) <= {"time"}:
-            raise ValueError("the last stamp may only use {time}, so that one always fits")
-        for template in self.templates:
-            for stamp in self.stamps:
-                length = weighted_length(
-                    stamped(template.render(WIDEST_FACTS), stamp.format_map(words(WIDEST_FACTS)))
+        for event_type in sorted(self.event_types | {"toilet_visit"}):
+            if not any(
+                not template.placeholders and not template.when.rarity and template.event_type == event_type
+                for template in self.templates
+            ):
+                raise ValueError(
+                    f"at least one template for {event_type} must have no placeholder and no condition, "
+                    "so that one always fits"
                 )
-                if length > MAX_WEIGHTED_LENGTH:
-                    raise ValueError(
-                        f"template {template.id!r} may become {length} weighted characters long with its"
-                        f" stamp; shorten it by {length - MAX_WEIGHTED_LENGTH}"
-                    )
+        for stamps in (self.stamps, *self.stamps_for.values()):
+            for stamp in stamps:
+                _placeholders(stamp)
+            if not _placeholders(stamps[-1]) <= {"time"}:
+                raise ValueError("the last stamp may only use {time}, so that one always fits")
+        for template in self.templates:
+            self._fits_into_a_post(template)
         return self
 
+    def _fits_into_a_post(self, template: Template) -> None:
+        for stamp in self._stamps(template.event_type):
+            text = stamped(template.render(WIDEST_FACTS), stamp.format_map(words(WIDEST_FACTS)))
+            if (length := weighted_length(text)) > MAX_WEIGHTED_LENGTH:
+                raise ValueError(
+                    f"template {template.id!r} may become {length} weighted characters long with its"
+                    f" stamp; shorten it by {length - MAX_WEIGHTED_LENGTH}"
+                )
+
+    def _stamps(self, event_type: str) -> Stamps:
+        return self.stamps_for.get(event_type, self.stamps)
+
     def stamp(self, facts: Facts) -> str:
-        known = words(facts)
-        return next(stamp.format_map(known) for stamp in self.stamps if _placeholders(stamp) <= known.keys())
+        """The line that ends a post about these facts."""
+        known, stamps = words(facts), self._stamps(facts.event_type)
+        return next(stamp.format_map(known) for stamp in stamps if _placeholders(stamp) <= known.keys())
 
 
 def stamped(text: str, stamp: str) -> str:

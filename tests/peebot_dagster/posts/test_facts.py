@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from peebot_dagster.posts.facts import Facts, crew_day_start, facts_from_payload, words
+from peebot_dagster.posts.facts import Facts, crew_day_start, crew_week_start, facts_from_payload, words
 
 START = datetime(2026, 11, 24, 6, 42, tzinfo=UTC)
 
@@ -16,8 +17,17 @@ def test_words_are_rounded_to_what_the_gauge_can_know() -> None:
         {"amount_percent": 4.0, "amount_ml": 328, "level_before_percent": 41, "level_after_percent": 45},
         START,
         START + timedelta(seconds=18),
+    )
+    facts = replace(
+        facts,
         minutes_since_last=65,
         visit_of_day=2,
+        visits_in_hour=4,
+        same_size_in_a_row=3,
+        biggest_in_days=7,
+        longest_pause_in_days=30,
+        week_visits=41,
+        week_ml=11_890,
     )
     assert words(facts) == {
         "time": "06:42",
@@ -36,6 +46,13 @@ def test_words_are_rounded_to_what_the_gauge_can_know() -> None:
         "km_since": "29,900",
         "visit": "2",
         "visit_ordinal": "2nd",
+        "visits_in_hour": "4",
+        "row": "3",
+        "record_days": "7",
+        "pause_days": "30",
+        "week_visits": "41",
+        "week_litres": "12",
+        "week_mugs": "50",
     }
 
 
@@ -78,3 +95,24 @@ def test_the_crews_day_starts_at_four_and_contains_its_moment(moment: datetime) 
     start = crew_day_start(moment)
     assert start.hour == 4
     assert timedelta(0) <= moment - start < timedelta(days=1)
+
+
+@given(st.datetimes(timezones=st.just(UTC), min_value=datetime(2000, 1, 1), max_value=datetime(2100, 1, 1)))  # noqa: DTZ001
+def test_the_crews_week_starts_with_its_monday_and_contains_its_moment(moment: datetime) -> None:
+    start = crew_week_start(moment)
+    assert (start.isoweekday(), start.hour) == (1, 4)
+    assert timedelta(0) <= moment - start < timedelta(days=7)
+
+
+@pytest.mark.parametrize(
+    ("day", "names"),
+    [
+        ((2026, 11, 19), {"world-toilet-day"}),
+        ((2026, 11, 20), set()),
+        ((2026, 11, 13), {"friday-the-13th"}),
+        ((2026, 10, 13), set()),
+        ((2028, 2, 29), {"leap-day"}),
+    ],
+)
+def test_a_holiday_is_known_by_its_date(day: tuple[int, int, int], names: set[str]) -> None:
+    assert Facts(datetime(*day, 12, tzinfo=UTC)).holiday == names

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from importlib import resources
+from typing import Any
 
 import pytest
 
+from peebot_dagster.posts.composing import NO_REPEAT_WITHIN
 from peebot_dagster.posts.facts import Facts
+from peebot_dagster.posts.holidays import HOLIDAYS
 from peebot_dagster.posts.jokes import (
     PLACEHOLDERS,
     Between,
@@ -23,6 +25,7 @@ from peebot_dagster.posts.jokes import (
 from peebot_dagster.posts.weighted_length import MAX_WEIGHTED_LENGTH, weighted_length
 
 MONDAY = datetime(2026, 11, 23, tzinfo=UTC)
+TUESDAY_AFTERNOON = datetime(2026, 11, 24, 15, tzinfo=UTC)
 
 
 def _book(*templates: str, stamps: str = '["{time}"]') -> str:
@@ -31,42 +34,64 @@ def _book(*templates: str, stamps: str = '["{time}"]') -> str:
     )
 
 
-def _times() -> Iterator[datetime]:
-    return (MONDAY + timedelta(days=day, hours=hour) for day in range(7) for hour in range(24))
+_RANGES: dict[str, tuple[str, float, float]] = {
+    "percent": ("percent", 1, 100),
+    "ml": ("ml", 1, 9_000),
+    "level": ("level_after", 0, 100),
+    "seconds": ("seconds", 0, 86_400),
+    "minutes_since_last": ("minutes_since_last", 0, 1_440),
+    "visit_of_day": ("visit_of_day", 1, 1_000),
+    "visits_in_hour": ("visits_in_hour", 1, 1_000),
+    "same_size_in_a_row": ("same_size_in_a_row", 2, 1_000),
+    "biggest_in_days": ("biggest_in_days", 7, 30),
+    "longest_pause_in_days": ("longest_pause_in_days", 7, 30),
+    "week_visits": ("week_visits", 1, 10_000),
+    "week_ml": ("week_ml", 1, 9_999_999),
+}
+"""For each condition on a number: its fact, and the least and greatest that this can be."""
 
 
-def _extremes(between: Between | None, least: float, most: float) -> tuple[float, float]:
-    low = least if between is None or between.min is None else between.min
-    high = most if between is None or between.max is None else between.max
-    return low, high
-
-
-def _extreme_facts(template: Template) -> Iterator[Facts]:
-    """The corners of what the template's conditions admit, at an hour that they admit."""
-    when = template.when
-    moment = next(
+def _moment(when: Conditions) -> datetime:
+    """An hour at which the conditions on time are met."""
+    years = (
+        datetime(2026, 1, 1, hour, tzinfo=UTC) + timedelta(days=day)
+        for day in range(800)
+        for hour in range(24)
+    )
+    return next(
         moment
-        for moment in _times()
+        for moment in years
         if (when.hours is None or moment.hour in when.hours)
         and (when.weekdays is None or moment.isoweekday() in when.weekdays)
         and (when.night is None or Facts(moment).night is when.night)
+        and (when.holiday is None or when.holiday in Facts(moment).holiday)
     )
-    for percent, ml, level, seconds, minutes, processing in itertools.product(
-        _extremes(when.percent, 1, 100),
-        _extremes(when.ml, 1, 9_000),
-        _extremes(when.level, 0, 100),
-        _extremes(when.seconds, 0, 86_400),
-        _extremes(when.minutes_since_last, 0, 1_440),
-        (when.processing,) if when.processing is not None else (True, False),
-    ):
-        low, high = _extremes(when.visit_of_day, 1, 1_000)
-        for visit in {True: (1,), False: (2, 1_000), None: (low, high)}[when.first_of_day]:
-            yield Facts(moment, percent, ml, 0, level, seconds, processing, minutes, int(visit))
+
+
+def _extreme_facts(template: Template) -> Iterator[Facts]:
+    """What the template's conditions admit at the least and at the most, and each fact alone at its most."""
+    when = template.when
+    lowest, highest = {}, {}
+    for condition, (fact, least, most) in _RANGES.items():
+        between: Between | None = getattr(when, condition)
+        lowest[fact] = least if between is None or between.min is None else between.min
+        highest[fact] = most if between is None or between.max is None else between.max
+    if when.first_of_day is not None:
+        lowest["visit_of_day"], highest["visit_of_day"] = (1, 1) if when.first_of_day else (2, 1_000)
+    base: dict[str, Any] = {
+        "started_at": _moment(when),
+        "level_before": 0,
+        "processing": when.processing is not False,
+        "event_type": template.event_type,
+    }
+    for numbers in (lowest, highest, *({**lowest, fact: most} for fact, most in highest.items())):
+        whole = {fact: int(number) for fact, number in numbers.items()}
+        yield Facts(**{**base, **whole})
 
 
 def test_the_collection_is_large_and_every_joke_is_different() -> None:
     templates = load_jokes().templates
-    assert len(templates) >= 60
+    assert len(templates) >= 120
     assert len({template.id for template in templates}) == len(templates)
     assert len({template.text.casefold() for template in templates}) == len(templates)
 
@@ -86,18 +111,16 @@ def test_each_joke_fits_into_a_post_for_the_most_extreme_facts_that_it_admits(te
 def test_a_joke_never_comes_when_a_fact_that_it_tells_is_unknown(template: Template) -> None:
     facts = next(_extreme_facts(template))
     needs_facts = bool(template.placeholders - {"time"}) or _asks_for_facts(template.when)
-    assert template.fits(Facts(facts.started_at)) is not needs_facts
+    assert template.fits(Facts(facts.started_at, event_type=template.event_type)) is not needs_facts
 
 
 def _asks_for_facts(when: Conditions) -> bool:
-    return bool(when.model_fields_set - {"hours", "weekdays", "night"})
+    return bool(when.model_fields_set - {"hours", "weekdays", "night", "holiday"})
 
 
 def test_more_jokes_than_the_no_repeat_window_fit_when_nothing_is_known() -> None:
-    always = [
-        template for template in load_jokes().templates if template.fits(Facts(MONDAY.replace(hour=15)))
-    ]
-    assert len(always) > 30
+    always = [template for template in load_jokes().templates if template.fits(Facts(TUESDAY_AFTERNOON))]
+    assert len(always) > NO_REPEAT_WITHIN
 
 
 @pytest.mark.parametrize("word", ["man", "men", "woman", "he", "she", "his", "her", "american", "russian"])
@@ -129,6 +152,12 @@ def test_hours_end_before_their_last_and_may_go_over_midnight(
         ("visit_of_day: {min: 2}", {"visit_of_day": 2}),
         ("processing: false", {"processing": False}),
         ("first_of_day: true", {"visit_of_day": 1}),
+        ("visits_in_hour: {min: 4}", {"visits_in_hour": 4}),
+        ("same_size_in_a_row: {min: 3}", {"same_size_in_a_row": 3}),
+        ("biggest_in_days: {min: 7}", {"biggest_in_days": 7}),
+        ("longest_pause_in_days: {min: 7}", {"longest_pause_in_days": 30}),
+        ("week_visits: {min: 40}", {"week_visits": 40}),
+        ("week_ml: {min: 8000}", {"week_ml": 8_000}),
     ],
 )
 def test_a_condition_holds_for_its_fact_only_when_that_is_known(
@@ -147,6 +176,30 @@ def test_conditions_on_time_follow_the_crews_clock_and_calendar() -> None:
     assert book.templates[1].fits(Facts(MONDAY.replace(hour=23)))
     assert not book.templates[1].fits(Facts(MONDAY.replace(hour=12)))
     assert not book.templates[1].fits(Facts(MONDAY + timedelta(days=1)))
+
+
+def test_a_joke_for_a_holiday_comes_on_that_day_of_the_crews_calendar_only() -> None:
+    book = parse_jokes(_book("{id: a, text: A., when: {holiday: christmas}}"))
+    assert book.templates[1].fits(Facts(datetime(2026, 12, 25, 0, 30, tzinfo=UTC)))
+    assert not book.templates[1].fits(Facts(datetime(2026, 12, 24, 23, 30, tzinfo=UTC)))
+
+
+def test_a_joke_about_another_type_of_event_is_told_of_that_only() -> None:
+    book = parse_jokes(_book("{id: a, event_type: spacewalk, text: A.}"))
+    assert book.event_types == {"toilet_visit", "spacewalk"}
+    for event_type, fitting in (("spacewalk", ["a"]), ("toilet_visit", ["always"]), ("dribble", [])):
+        facts = Facts(MONDAY, event_type=event_type)
+        assert [template.id for template in book.templates if template.fits(facts)] == fitting
+
+
+def test_a_type_of_event_may_have_stamps_of_its_own() -> None:
+    book = parse_jokes(
+        "stamps_for: {spacewalk: ['out at {time}']}\n" + _book("{id: a, event_type: spacewalk, text: A.}")
+    )
+    stamps = [
+        book.stamp(Facts(MONDAY, event_type=event_type)) for event_type in ("spacewalk", "toilet_visit")
+    ]
+    assert stamps == ["out at 00:00", "00:00"]
 
 
 @pytest.mark.parametrize(
@@ -179,6 +232,16 @@ def test_conditions_on_time_follow_the_crews_clock_and_calendar() -> None:
         ),
         (_book("{id: a, text: b, when: {weekdays: [0]}}"), "when: weekdays: 0: Input should be greater"),
         (_book(f"{{id: a, text: {'x' * 300}}}"), "template 'a' may become 307 weighted characters"),
+        (
+            _book("{id: a, text: b, when: {holiday: easter}}"),
+            "when: holiday: no such holiday: easter; there are",
+        ),
+        (_book("{id: a, text: b, event_type: Space Walk}"), "template a: event_type: String should match"),
+        (
+            _book("{id: a, text: '{ml}', event_type: spacewalk}"),
+            "at least one template for spacewalk must have no placeholder and no condition",
+        ),
+        ("stamps_for: {spacewalk: ['{ml}']}\n" + _book(), "the last stamp may only use {time}"),
         (_book("just words"), "template 2: Input should be a valid dictionary"),
         (_book(stamps='["{percent}"]'), "the last stamp may only use {time}"),
         (_book(stamps='["{clock}"]'), "no such placeholder: {clock}"),
@@ -208,3 +271,9 @@ def test_every_placeholder_is_explained_in_the_head_of_the_collection() -> None:
     source = resources.files("peebot_dagster.posts").joinpath("jokes.yaml").read_text("utf-8")
     head = source[: source.index("\nstamps:")]
     assert all(f"{{{name}}}" in head for name in PLACEHOLDERS)
+
+
+def test_every_condition_and_holiday_is_explained_in_the_head_of_the_collection() -> None:
+    source = resources.files("peebot_dagster.posts").joinpath("jokes.yaml").read_text("utf-8")
+    head = source[: source.index("\nstamps:")]
+    assert [name for name in (*Conditions.model_fields, *HOLIDAYS) if name not in head] == []
