@@ -10,6 +10,7 @@ from heapq import merge
 from operator import attrgetter
 
 from iss_simulator.agenda import Rehearsal
+from iss_simulator.airlock import Airlock
 from iss_simulator.catalogue import Channel, packaged_channels
 from iss_simulator.feed import CLOCK_ITEM, GOOD, YEAR_ITEM, Update, clock_update, sample_phase, year_update
 from iss_simulator.other_channels import OtherChannels, bucket_of, bucket_start
@@ -47,6 +48,7 @@ class Station:
         self._stories: tuple[Story, ...] = (
             UrineTank(seed, since, self._signal_loss, rehearsal),
             WaterSystem(seed, since),
+            Airlock(seed, since),
         )
         self._story_items = frozenset(item for story in self._stories for item in story.updates)
         own = {CLOCK_ITEM, YEAR_ITEM, *self._story_items}

@@ -8,7 +8,19 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, get_args
 
-Kind = Literal["visit", "dribble", "transfer", "drain", "fast_drain", "reset", "los", "outage"]
+Kind = Literal[
+    "visit",
+    "dribble",
+    "transfer",
+    "drain",
+    "fast_drain",
+    "reset",
+    "los",
+    "outage",
+    "airlock_depressurisation",
+    "airlock_partial_depressurisation",
+    "spacewalk",
+]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
