@@ -51,7 +51,8 @@ def held_values(window: Window, item: str, least: float, greatest: float) -> Hel
     """The readings of `item`; trusted are those with a good status class (24, or none given) and
     least <= value <= greatest.
 
-    The order of arrival does not count: of several readings of one moment, the greatest trusted one holds.
+    The order of arrival does not count, and the same reading counts once. Of several readings of one moment
+    the greatest trusted one holds.
     """
     end = microseconds(window.end)
     frame = window.readings
@@ -67,4 +68,9 @@ def held_values(window: Window, item: str, least: float, greatest: float) -> Hel
 
     order = np.lexsort((value, good, at))
     order = order[at[order] < end]
-    return HeldValues(at[order], value[order], end)
+    at, value = at[order], value[order]
+    is_first = np.ones(at.size, dtype=np.bool_)
+    is_first[1:] = (np.diff(at) != 0) | ~(
+        (value[1:] == value[:-1]) | (np.isnan(value[1:]) & np.isnan(value[:-1]))
+    )
+    return HeldValues(at[is_first], value[is_first], end)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
+from peebot_dagster.detectors.airlock import AirlockDetector
 from peebot_dagster.detectors.candidate import Candidate, load_detector
 from peebot_dagster.detectors.detector import Detector
 from peebot_dagster.detectors.signal import SignalDetector
@@ -25,6 +26,7 @@ def detectors_by_settings(environment: Mapping[str, str]) -> tuple[Detector, ...
             state_item=environment.get("PEEBOT_URINE_STATE_ITEM") or UrineTankDetector.state_item,
         ),
         SignalDetector(),
+        AirlockDetector(),
         *(
             Candidate(load_detector(reference))
             for reference in environment.get("PEEBOT_CANDIDATES", "").split()

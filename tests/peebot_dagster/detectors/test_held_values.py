@@ -59,6 +59,11 @@ def test_of_two_values_of_one_moment_the_greater_trusted_one_holds_in_whatever_o
     assert held((10, 99.0, 1), (10, 7.0, 24), (10, 3.0, 24)).holding(at(10)) == 7.0
 
 
+def test_the_same_reading_delivered_again_is_one() -> None:
+    values = held((10, 3.0, 24), (10, 3.0, 24), (20, 3.0, 24), (30, 3.0, 1), (30, 3.0, 1))
+    assert values.at.tolist() == [at(10), at(20), at(30)]
+
+
 def test_an_item_without_readings_is_never_known() -> None:
     nothing = pd.DataFrame(
         {"ts": pd.to_datetime([], utc=True), "item": [], "value": [], "status_class": pd.array([], "Int64")}
