@@ -30,6 +30,8 @@ FROM STDIN (FORMAT BINARY)
 """
 _STAGING_TYPES = ("int2", "timestamptz", "timestamptz", "float8", "text", "int2", "bool", "int8")
 
+# PostgreSQL refuses a NOTIFY with a payload of 8000 bytes or more, and with it the transaction.
+_LONGEST_NOTE = 8000
 # The two ORDER BY keep writers that store the same readings at the same time from deadlocking.
 _MERGE = """
 WITH inserted AS (
@@ -130,7 +132,7 @@ class Writer:
             if rejections:
                 rejected = _insert_rejections(cursor, rejections)
             if stored:
-                cursor.execute("NOTIFY telemetry_stored")
+                cursor.execute("SELECT pg_notify('telemetry_stored', %s)", [_told(readings, channel_ids)])
         self._channel_ids = channel_ids
         return StoredCounts(stored, len(readings) - stored, rejected)
 
@@ -175,6 +177,12 @@ class Writer:
         row = cursor.execute(_MERGE).fetchone()
         assert row is not None  # noqa: S101  an aggregate without GROUP BY has one row
         return int(row[0])
+
+
+def _told(readings: Iterable[Reading], channel_ids: dict[str, int]) -> str:
+    """The ids of the channels with something new, as in `7,12`; nothing when they are too many to tell."""
+    told = ",".join(str(channel) for channel in sorted({channel_ids[reading.item] for reading in readings}))
+    return told if len(told) < _LONGEST_NOTE else ""
 
 
 def _insert_rejections(cursor: psycopg.Cursor, rejections: Sequence[Rejection]) -> int:

@@ -9,7 +9,7 @@ import dagster as dg
 from peebot_dagster.defs.detectors import detector_asset
 from peebot_dagster.defs.feed import feed_checks, feed_state_sensor
 from peebot_dagster.defs.hourly import hourly_job, hourly_schedule
-from peebot_dagster.defs.live import live_detection_sensor
+from peebot_dagster.defs.live import live_detection_sensors
 from peebot_dagster.defs.maintenance import (
     run_retention,
     run_retention_schedule,
@@ -31,7 +31,7 @@ def build_definitions(detectors: Sequence[Detector]) -> dg.Definitions:
         asset_checks=[feed_checks],
         jobs=[hourly_job(detector_assets), posts_job, run_retention, store_maintenance],
         schedules=[hourly_schedule(detectors), run_retention_schedule, store_maintenance_schedule],
-        sensors=[live_detection_sensor(detectors), feed_state_sensor],
+        sensors=[*live_detection_sensors(detectors), feed_state_sensor],
         resources={"store": Store(database_url=dg.EnvVar("PEEBOT_DATABASE_URL"))},
         executor=dg.in_process_executor,
     )

@@ -6,8 +6,8 @@ The live sensor, the backfill and the command line all go through `detect_span`:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import psycopg
@@ -29,8 +29,10 @@ from peebot_dagster.window import load_window
 __all__ = [
     "CatchUp",
     "DetectionResult",
+    "KnownTime",
     "catch_up",
     "detect_span",
+    "known_time",
     "last_error",
     "load_window",
     "overdue_hours",
@@ -184,22 +186,48 @@ def catch_up(connection: psycopg.Connection, detector: Detector, limit_hours: in
     )
 
 
-def overdue_hours(connection: psycopg.Connection, detector: Detector) -> list[datetime]:
-    """The stale hours (UTC, newest first) that detecting would settle, without those that wait for time."""
-    ((listening, known),) = connection.execute(
+@dataclass(frozen=True)
+class KnownTime:
+    """Up to when (event time, UTC) telemetry is known, and where daemons that listen now have got to."""
+
+    until: datetime | None
+    listening: tuple[datetime, ...]
+
+    def settles(self, detector: Detector, hour: datetime) -> bool:
+        """Whether a detection over this hour would settle it: time alone changes none of its events."""
+        due = hour + HOUR + detector.settle
+        reach = detector.look_back + detector.settle
+        return (
+            self.until is not None
+            and due <= self.until
+            and not any(hour - reach <= heard < due for heard in self.listening)
+        )
+
+
+def known_time(connection: psycopg.Connection) -> KnownTime:
+    """What the store says about it now."""
+    ((listening, until),) = connection.execute(
         """
         SELECT array(SELECT last_seen_at FROM link_interval WHERE ended_at IS NULL),
                greatest((SELECT max(last_seen_at) FROM link_interval),
                         (SELECT max(hour) FROM telemetry_revision))
         """
     ).fetchall()
-    reach = detector.look_back + detector.settle
+    return KnownTime(until, tuple(listening))
 
-    def settles(hour: datetime) -> bool:
-        due = hour + HOUR + detector.settle
-        return due <= known and not any(hour - reach <= heard < due for heard in listening)
 
-    return [hour for hour in stale_hours(connection, detector.name) if settles(hour)]
+def overdue_hours(
+    connection: psycopg.Connection, detector: Detector, patience: timedelta = timedelta(0)
+) -> list[datetime]:
+    """The stale hours (UTC, newest first) that detecting would have settled `patience` ago.
+
+    Those that wait for time to pass are not among them.
+    """
+    known = known_time(connection)
+    if known.until is None:
+        return []
+    known = replace(known, until=known.until - patience)
+    return [hour for hour in stale_hours(connection, detector.name) if known.settles(detector, hour)]
 
 
 def last_error(connection: psycopg.Connection, detector: Detector) -> str | None:

@@ -88,17 +88,6 @@ def mark_processed(
     )
 
 
-def fingerprint(connection: psycopg.Connection) -> str:
-    """A text that changes with each stored reading, each change of the link, each minute that it is seen."""
-    ((revision, seen),) = connection.execute(
-        """
-        SELECT (SELECT coalesce(sum(revision), 0) FROM telemetry_revision),
-               (SELECT date_trunc('minute', max(last_seen_at)) FROM link_interval WHERE ended_at IS NULL)
-        """
-    ).fetchall()
-    return f"{revision} {seen.isoformat() if seen else '-'}"
-
-
 @dataclass(frozen=True)
 class FeedState:
     """How the feed fares. Times are UTC; `rejected` counts the last hour, `readings` all that are stored."""

@@ -33,6 +33,9 @@ UNHURRIED_EVERY_MINUTES = 5
 """For the running hour, and for what live detection will do by itself or fails at: a run a minute would leave
 60 MB a day in Dagster's database."""
 
+LIVE_GOES_FIRST = timedelta(minutes=5)
+"""Live detection settles an hour within a minute; so long after that it has missed it."""
+
 UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -123,7 +126,7 @@ def hourly_schedule(detectors: Sequence[Detector]) -> dg.ScheduleDefinition:
         with store.connect() as connection:
             minutes = _partitions(stale_hours(connection, PROCESSOR))
             overdue = (
-                {events_key(d): _partitions(overdue_hours(connection, d)) for d in detectors}
+                {events_key(d): _partitions(overdue_hours(connection, d, LIVE_GOES_FIRST)) for d in detectors}
                 if unhurried and not backfilling
                 else {}
             )

@@ -1,55 +1,62 @@
-"""Near real time: one sensor runs all detectors over what is new, and asks for a posting run when one is due.
+"""Near real time: two sensors in turn keep watch, run the detectors on what is new, and ask for posting runs.
 
-Events are stored within the tick: a run would cost two seconds before its first line.
+Events are stored within the tick: a run would cost two seconds before its first line. A tick waits for news,
+and ends when it has some to tell Dagster. As the sensor daemon starts a sensor again only after up to 5 s,
+the other sensor stands by and takes over in the same moment (decision 0016).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import psycopg
 
 from peebot_dagster.defs.detectors import RAN_WITHOUT_ERROR, events_key, events_table, hour_metadata
-from peebot_dagster.defs.partitions import HOURS, hour_key
+from peebot_dagster.defs.partitions import HOURS, hour_key, steps
 from peebot_dagster.defs.posts import SETTINGS_ERRORS, posting_is_due, posts_job
 from peebot_dagster.defs.resources import Store
-from peebot_dagster.detection import CatchUp, catch_up, last_error, record_failure
+from peebot_dagster.detection import detect_span, last_error, record_failure
 from peebot_dagster.detectors.detector import Detector
-from peebot_dagster.store import HOUR, fingerprint
+from peebot_dagster.looks import QUICKEST, Agenda, Looks
+from peebot_dagster.store import HOUR, contiguous_spans
+from peebot_dagster.watch import Watch
 
-HOURS_PER_TICK = 72
-"""Bounds a tick to a second or so; after a long replay the rest follows in the next ticks, newest first."""
+SENSORS = ("live_detection", "live_detection_relief")
+
+TURN = timedelta(seconds=10)
+"""How long a tick keeps watch. With the time in which it waits for its turn that makes up to 20 s a tick."""
+
+STAND_BY = 2 * TURN
+"""How long a tick waits for its turn: together with the turn and a long look still below Dagster's 60 s."""
+
+LONGEST_LOOK = timedelta(seconds=10)
+"""A tick that has much to catch up with begins nothing after that time; the next one goes on."""
+
+LONGEST_PIECE = timedelta(hours=12)
+"""Of event time: what has been begun is not interrupted."""
 
 REPORTED_HOURS_PER_TICK = 24
 
 
 @dataclass
 class Tick:
-    """What one evaluation did: reports for the UI, and whether it has seen all that is new.
+    """What one evaluation did: `changed` hours and errors by detector, for the reports to Dagster.
 
     It looked at `hours`, up to `until` (UTC).
     """
 
-    reports: list[dg.AssetMaterialization | dg.AssetCheckEvaluation] = field(default_factory=list)
-    complete: bool = True
+    changed: dict[str, set[datetime]] = field(default_factory=dict)
+    errors: dict[str, str] = field(default_factory=dict)
     hours: set[datetime] = field(default_factory=set)
     until: datetime | None = None
     changes: int = 0
-    failed: list[str] = field(default_factory=list)
-
-    def note(self, caught_up: CatchUp) -> None:
-        """Take up what a detector's catching up has done."""
-        for result in caught_up.results:
-            reached = min(result.watermark, caught_up.hours[0] + HOUR)
-            self.until = max(reached, self.until or reached)
-            self.changes += len(result.new) + len(result.updated) + len(result.retracted)
-        self.hours |= set(caught_up.hours)
-        self.complete = self.complete and caught_up.complete
+    news: bool = False
+    """Whether Dagster should hear of it now: an event more or less, or a failure."""
 
     def told(self) -> str:
         """What was done, in a line for whoever reads the ticks."""
-        parts = [f"Failed: {', '.join(self.failed)}."] if self.failed else []
+        parts = [f"Failed: {', '.join(self.errors)}."] if self.errors else []
         if self.until is not None:
             changed = {0: "no event", 1: "1 event"}.get(self.changes, f"{self.changes} events")
             hours = "1 hour" if len(self.hours) == 1 else f"{len(self.hours)} hours"
@@ -57,31 +64,104 @@ class Tick:
         return " ".join(parts) or "Nothing new."
 
 
-def run_detectors(connection: psycopg.Connection, detectors: Sequence[Detector]) -> Tick:
-    """Let each detector catch up. One that fails stops no other: it shows as a failed check."""
-    tick = Tick()
-    for detector in detectors:
-        error_before = last_error(connection, detector)
+class LiveDetection:
+    """One tick's work on one connection. `clock` tells the time (UTC)."""
+
+    def __init__(
+        self, connection: psycopg.Connection, detectors: Sequence[Detector], clock: Callable[[], datetime]
+    ) -> None:
+        self._connection = connection
+        self._detectors = {detector.name: detector for detector in detectors}
+        self.clock = clock
+        self._looks = Looks(connection, detectors)
+        self._errors_before = {d.name: last_error(connection, d) for d in detectors}
         connection.commit()
-        error, materializations = None, []
+        self.tick = Tick()
+
+    def look(self, until: datetime) -> tuple[datetime, frozenset[int]]:
+        """Look at what is due, but begin nothing after `until` (UTC).
+
+        When to look again if no notification comes (UTC), and the ids of the channels to be woken for.
+        """
+        agendas = self._looks.agendas(self.clock())
+        looked: set[str] = set()
+        for name, start, end in _pieces(agendas):
+            if name in self.tick.errors:
+                continue
+            if self.clock() >= until:
+                return self.clock(), frozenset()
+            self._detect(self._detectors[name], start, end)
+            looked.add(name)
+        # What broke in this tick rests until the next.
+        able = {name: agenda for name, agenda in agendas.items() if name not in self.tick.errors}
+        again_at = min((agenda.again_at for agenda in able.values()), default=until)
+        if not all(agenda.complete for agenda in able.values()):
+            again_at = self.clock()
+        elif looked:
+            again_at = min(again_at, self.clock() + QUICKEST)
+        awake = [
+            self._looks.channels(detector)
+            for name, detector in self._detectors.items()
+            if name in able and not able[name].resting and not (name in looked and detector.trigger_interval)
+        ]
+        return again_at, frozenset().union(*awake)
+
+    def _detect(self, detector: Detector, start: datetime, end: datetime) -> None:
+        """Detect over a span. A detector that fails stops no other: it shows as a failed check."""
+        tick, now = self.tick, self.clock()
         try:
-            caught_up = catch_up(connection, detector, HOURS_PER_TICK)
+            result = detect_span(self._connection, detector, start, end)
         except psycopg.OperationalError:
             raise  # the store's fault, not the detector's: the tick fails and the next one catches up
         except Exception as failure:
-            error = record_failure(connection, detector, failure)
-            tick.failed.append(detector.name)
-            tick.complete = False
-        else:
-            changed = sorted({h for result in caught_up.results for h in result.changed_hours}, reverse=True)
-            materializations = _materializations(connection, detector, changed[:REPORTED_HOURS_PER_TICK])
-            tick.note(caught_up)
-        tick.reports += materializations
-        # The UI shows a check for the latest materialisation only, so it goes along with each.
-        if materializations or error != error_before:
-            tick.reports.append(_check(detector, error))
-        connection.commit()
-    return tick
+            error = record_failure(self._connection, detector, failure)
+            tick.errors[detector.name] = error
+            tick.news = tick.news or error != self._errors_before[detector.name]
+            return
+        hours = [hour for hour, _ in steps(start, end, HOUR)]
+        self._looks.record(detector, hours, result, now)
+        if result.changed_hours:
+            tick.changed.setdefault(detector.name, set()).update(result.changed_hours)
+        tick.news = tick.news or bool(result.new or result.retracted)
+        tick.changes += len(result.new) + len(result.updated) + len(result.retracted)
+        tick.hours |= set(hours)
+        reached = min(result.watermark, end)
+        tick.until = max(reached, tick.until or reached)
+
+    def posting_is_due(self, instance: dg.DagsterInstance) -> tuple[bool, str]:
+        """Whether a posting run is due, and what is wrong with the settings of the posts."""
+        try:
+            return posting_is_due(instance, self._connection, self.clock()), ""
+        except SETTINGS_ERRORS as error:
+            return False, f" Nothing is posted: {error}."
+        finally:
+            self._connection.commit()
+
+    def reports(self) -> list[dg.AssetMaterialization | dg.AssetCheckEvaluation]:
+        """What Dagster is told: the hours whose events have changed, and how each detector fares."""
+        reports: list[dg.AssetMaterialization | dg.AssetCheckEvaluation] = []
+        for name, detector in self._detectors.items():
+            changed = sorted(self.tick.changed.get(name, ()), reverse=True)[:REPORTED_HOURS_PER_TICK]
+            materializations = _materializations(self._connection, detector, changed)
+            reports += materializations
+            error = last_error(self._connection, detector)
+            # The UI shows a check for the latest materialisation only, so it goes along with each.
+            if materializations or error != self._errors_before[name]:
+                reports.append(_check(detector, error))
+        self._connection.commit()
+        return reports
+
+
+def _pieces(agendas: Mapping[str, Agenda]) -> list[tuple[str, datetime, datetime]]:
+    """The spans to detect over, each with its detector: the newest first, so that live is never starved."""
+    pieces: list[tuple[str, datetime, datetime]] = []
+    for name, agenda in agendas.items():
+        for start, end in contiguous_spans(agenda.hours):
+            while end - start > LONGEST_PIECE:
+                pieces.append((name, end - LONGEST_PIECE, end))
+                end -= LONGEST_PIECE
+            pieces.append((name, start, end))
+    return sorted(pieces, key=lambda piece: piece[2], reverse=True)
 
 
 def _materializations(
@@ -111,39 +191,63 @@ def _check(detector: Detector, error: str | None) -> dg.AssetCheckEvaluation:
     )
 
 
-def live_detection_sensor(detectors: Sequence[Detector]) -> dg.SensorDefinition:
-    """The sensor `live_detection` over these detectors."""
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
 
-    # Below the sensor daemon's own loop of 5 s: an interval of 5 beats against it and skips every other loop.
-    @dg.sensor(
-        name="live_detection",
-        job_name=posts_job.name,
-        minimum_interval_seconds=1,
-        default_status=dg.DefaultSensorStatus.RUNNING,
-        description=(
-            "Runs all detectors over the hours whose telemetry is new, stores their events, and starts a "
-            "posting run when an event is due. Its cursor only saves work: a lost one costs a re-run."
-        ),
-    )
-    def live_detection(context: dg.SensorEvaluationContext, store: Store) -> dg.SensorResult:
-        tick, due, misconfigured = Tick(), False, ""
-        with store.connect() as connection:
-            # Read before the telemetry: what is stored in between is looked at in the next tick.
-            seen = fingerprint(connection)
-            connection.commit()
-            if seen != context.cursor:
-                tick = run_detectors(connection, detectors)
-            try:
-                due = posting_is_due(context.instance, connection, datetime.now(UTC))
-            except SETTINGS_ERRORS as error:
-                misconfigured = f" Nothing is posted: {error}."
-        cursor = seen if tick.complete else None
-        if due:
-            return dg.SensorResult(asset_events=tick.reports, run_requests=[dg.RunRequest()], cursor=cursor)
-        return dg.SensorResult(
-            asset_events=tick.reports,
-            skip_reason=tick.told() + misconfigured,
-            cursor=cursor,
+
+def live_detection_sensors(
+    detectors: Sequence[Detector], turn: timedelta = TURN, clock: Callable[[], datetime] = _utc_now
+) -> list[dg.SensorDefinition]:
+    """The sensors that keep watch over these detectors, each for a `turn`; zero: one look and no waiting."""
+
+    def live_sensor(name: str) -> dg.SensorDefinition:
+        # Below the sensor daemon's own loop of 5 s: an interval of 5 beats against it and skips every other.
+        @dg.sensor(
+            name=name,
+            job_name=posts_job.name,
+            minimum_interval_seconds=1,
+            default_status=dg.DefaultSensorStatus.RUNNING,
+            description=(
+                "Keeps watch in turn with its twin: runs the detectors as soon as a reading that concerns "
+                "them is stored, stores their events, and starts a posting run when one is due. What it has "
+                "seen is in the store, not in a cursor; to lose that costs a re-run."
+            ),
         )
+        def keep_watch(context: dg.SensorEvaluationContext, store: Store) -> dg.SensorResult:
+            with store.connect() as connection:
+                with store.connect() as watching:
+                    watching.autocommit = True
+                    watch = Watch(watching)
+                    if not watch.take(STAND_BY):
+                        return dg.SensorResult(skip_reason="The other sensor keeps watch.")
+                    live = LiveDetection(connection, detectors, clock)
+                    due, complaint = _watch(live, watch, context.instance, turn)
+                # The twin has the watch now.
+                reports = live.reports()
+            if due:
+                return dg.SensorResult(asset_events=reports, run_requests=[dg.RunRequest()])
+            return dg.SensorResult(asset_events=reports, skip_reason=live.tick.told() + complaint)
 
-    return live_detection
+        return keep_watch
+
+    return [live_sensor(name) for name in SENSORS]
+
+
+def _watch(
+    live: LiveDetection, watch: Watch, instance: dg.DagsterInstance, turn: timedelta
+) -> tuple[bool, str]:
+    """Watch until there are news for Dagster or the turn is over.
+
+    Whether a posting run is due, and what is wrong with the settings of the posts.
+    """
+    until = live.clock() + turn
+    asked_after: int | None = None
+    due, complaint = False, ""
+    while True:
+        again_at, channels = live.look(live.clock() + LONGEST_LOOK)
+        if live.tick.changes != asked_after:
+            asked_after = live.tick.changes
+            due, complaint = live.posting_is_due(instance)
+        if due or live.tick.news or watch.off_duty or live.clock() >= until:
+            return due, complaint
+        watch.wait(channels, min(again_at, until) - live.clock())

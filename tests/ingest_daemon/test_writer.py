@@ -146,6 +146,24 @@ def test_listeners_are_told_of_new_readings_only(
     assert list(owner.notifies(timeout=0.2)) == []
 
 
+def test_listeners_are_told_which_channels_are_new_and_when_these_are_too_many_to_tell_that_any_may_be(
+    writer_connection: psycopg.Connection, owner: psycopg.Connection
+) -> None:
+    owner.execute("LISTEN telemetry_stored")
+    writer = Writer(writer_connection)
+
+    writer.store([reading(0, item="NODE3000005"), reading(1, item="NODE3000004")], [])
+    (few,) = owner.notifies(timeout=5, stop_after=1)
+    writer.store([reading(0, item=f"UNKNOWN{number}") for number in range(2000)], [])
+    (many,) = owner.notifies(timeout=5, stop_after=1)
+
+    known = owner.execute(
+        "SELECT channel_id FROM telemetry_channel WHERE item_id IN ('NODE3000004', 'NODE3000005') ORDER BY 1"
+    ).fetchall()
+    assert few.payload == ",".join(str(channel) for (channel,) in known)
+    assert many.payload == ""
+
+
 def test_batches_inside_one_transaction_of_the_caller_do_not_count_each_other(
     writer_connection: psycopg.Connection,
 ) -> None:

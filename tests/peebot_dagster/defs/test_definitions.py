@@ -79,6 +79,7 @@ def test_sensors_and_schedules_run_by_themselves() -> None:
     repository = defs.get_repository_def()
     assert {s.name: s.default_status.value for s in repository.sensor_defs} == {
         "live_detection": "RUNNING",
+        "live_detection_relief": "RUNNING",
         "feed_state": "RUNNING",
     }
     assert {s.name: s.default_status.value for s in repository.schedule_defs} == {

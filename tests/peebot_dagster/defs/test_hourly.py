@@ -12,6 +12,7 @@ from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 
 from peebot_dagster.definitions import build_definitions
 from peebot_dagster.defs.hourly import JOB_NAME, hourly_schedule, requests_for, runs_for
+from peebot_dagster.defs.live import live_detection_sensors
 from peebot_dagster.defs.resources import Store
 from peebot_dagster.detectors.detector import Detector
 from peebot_dagster.minutes import PROCESSOR, refresh_minutes
@@ -130,6 +131,46 @@ def test_hours_that_only_a_detector_has_missed_are_detected_without_computing_th
     connection.rollback()
     assert isinstance(evaluate(day + 5 * HOUR), dg.SkipReason), "the last hours only wait for time to pass"
     assert stale_hours(connection, jump.name) == [day + 2 * HOUR]
+
+
+def test_what_live_detection_failed_at_is_repaired_by_the_schedule(
+    connection: psycopg.Connection,
+    database_url: str,
+    store_readings: StoreReadings,
+    evaluate: Evaluate,
+    instance: dg.DagsterInstance,
+    jump: Detector,
+    broken: Detector,
+    day: datetime,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PEEBOT_DATABASE_URL", database_url)
+    store_readings([(day, 5), (day + 30 * MINUTE, 8), (day + 2 * HOUR, 8)])
+    refresh_minutes(connection, day, day + 3 * HOUR)
+    connection.commit()
+    live, _ = live_detection_sensors([type(broken)(name=jump.name)], timedelta(0))  # type: ignore[call-arg]
+    tick = live(dg.build_sensor_context(instance, resources={"store": Store(database_url=database_url)}))
+    assert isinstance(tick, dg.SensorResult)
+    (check,) = tick.asset_events
+    assert isinstance(check, dg.AssetCheckEvaluation)
+    assert not check.passed
+    assert connection.execute("SELECT count(*) FROM detected_event").fetchone() == (0,)
+    connection.rollback()
+
+    requests = evaluate(day + 5 * HOUR)
+    assert isinstance(requests, list)
+    result = (
+        build_definitions([jump])
+        .resolve_job_def(JOB_NAME)
+        .execute_in_process(
+            instance=instance, tags=requests[0].tags, asset_selection=requests[0].asset_selection
+        )
+    )
+
+    assert result.success
+    assert connection.execute("SELECT count(*) FROM detected_event").fetchone() == (1,)
+    ((error,),) = connection.execute("SELECT last_error FROM processor_state").fetchall()
+    assert error is None
 
 
 def test_a_run_for_the_minutes_serves_the_detectors_too(day: datetime) -> None:

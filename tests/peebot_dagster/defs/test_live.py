@@ -1,20 +1,23 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import psycopg
 import pytest
 
-from peebot_dagster.defs.live import HOURS_PER_TICK, live_detection_sensor
+from peebot_dagster.defs.live import live_detection_sensors
 from peebot_dagster.defs.partitions import hour_key
 from peebot_dagster.defs.posts import posts_job
 from peebot_dagster.defs.resources import Store
 from peebot_dagster.detection import stale_hours
 from peebot_dagster.detectors.detector import Detector
+from peebot_dagster.looks import HOURS_PER_LOOK
 
-StoreReadings = Callable[[Sequence[tuple[datetime, float]]], None]
+StoreReadings = Callable[..., None]
 Tick = Callable[..., dg.SensorResult]
 
 HOUR = timedelta(hours=1)
@@ -23,12 +26,12 @@ MINUTE = timedelta(minutes=1)
 
 @pytest.fixture
 def tick(database_url: str, instance: dg.DagsterInstance) -> Tick:
-    """One evaluation of live_detection as the sensor daemon makes it."""
+    """One evaluation of live_detection as the sensor daemon makes it, without waiting; `late` by so long."""
 
-    def evaluate(*detectors: Detector, cursor: str | None = None) -> dg.SensorResult:
-        sensor = live_detection_sensor(detectors)
+    def evaluate(*detectors: Detector, late: timedelta = timedelta(0)) -> dg.SensorResult:
+        sensor, _ = live_detection_sensors(detectors, timedelta(0), lambda: datetime.now(UTC) + late)
         context = dg.build_sensor_context(
-            instance=instance, cursor=cursor, resources={"store": Store(database_url=database_url)}
+            instance=instance, resources={"store": Store(database_url=database_url)}
         )
         result = sensor(context)
         assert isinstance(result, dg.SensorResult)
@@ -71,7 +74,7 @@ def test_a_tick_without_news_does_nothing_and_says_so(
     first = tick(jump)
     (ran_at,) = connection.execute("SELECT last_run_at FROM processor_state").fetchone() or (None,)
 
-    second = tick(jump, cursor=first.cursor)
+    second = tick(jump)
 
     assert skip_reason(first) == "Looked at 1 hour up to 00:30:00 UTC; 1 event changed."
     assert skip_reason(second) == "Nothing new."
@@ -107,16 +110,21 @@ def test_a_setting_of_the_posts_that_is_not_understood_stops_no_detection_and_is
     assert len(materializations(result)) == 1
     assert not result.run_requests
     assert f"Nothing is posted: {name}" in skip_reason(result)
-    assert name in skip_reason(tick(jump, cursor=result.cursor))
+    assert name in skip_reason(tick(jump))
 
 
-def test_a_lost_cursor_costs_a_rerun_and_reports_nothing_twice(
-    store_readings: StoreReadings, tick: Tick, jump: Detector, day: datetime
+def test_a_lost_memory_of_what_was_seen_costs_a_rerun_and_reports_nothing_twice(
+    connection: psycopg.Connection, store_readings: StoreReadings, tick: Tick, jump: Detector, day: datetime
 ) -> None:
     store_readings([(day, 5), (day + 30 * MINUTE, 8)])
     tick(jump)
+    connection.execute("DELETE FROM detector_look")
+    connection.commit()
 
-    assert not tick(jump, cursor=None).asset_events
+    again = tick(jump)
+
+    assert skip_reason(again) == "Looked at 1 hour up to 00:30:00 UTC; no event changed."
+    assert not again.asset_events
 
 
 def test_a_broken_detector_stops_no_other_and_is_reported_once_until_it_recovers(
@@ -137,7 +145,6 @@ def test_a_broken_detector_stops_no_other_and_is_reported_once_until_it_recovers
     assert not check.passed
     assert check.description == "ZeroDivisionError: by design"
     assert skip_reason(result).startswith("Failed: broken. Looked at 1 hour")
-    assert result.cursor is None, "the next tick must try again"
     assert stale_hours(connection, broken.name) == [day]
 
     assert not tick(broken, jump).asset_events
@@ -148,24 +155,146 @@ def test_a_broken_detector_stops_no_other_and_is_reported_once_until_it_recovers
 def test_after_days_of_replay_the_newest_hours_come_first_and_the_rest_follows_tick_by_tick(
     connection: psycopg.Connection, store_readings: StoreReadings, tick: Tick, jump: Detector, day: datetime
 ) -> None:
-    hours = HOURS_PER_TICK * 2 + 10
+    hours = HOURS_PER_LOOK * 2 + 10
     store_readings([(day + i * HOUR + 30 * MINUTE, float(3 * i)) for i in range(hours)])
 
     first = tick(jump)
-    assert first.cursor is None, "the rest would be forgotten until new telemetry comes"
     assert materializations(first)[-1].partition == hour_key(day + (hours - 1) * HOUR)
+    assert number_of_events(connection) == HOURS_PER_LOOK
+    tick(jump)
+    assert number_of_events(connection) == 2 * HOURS_PER_LOOK
+    tick(jump)
+    assert number_of_events(connection) == hours - 1
+
+
+def number_of_events(connection: psycopg.Connection) -> int:
     ((count,),) = connection.execute("SELECT count(*) FROM detected_event").fetchall()
-    assert count == HOURS_PER_TICK
     connection.rollback()
+    return int(count)
 
-    cursor, ticks = None, 1
-    while cursor is None:
-        cursor = tick(jump).cursor
-        ticks += 1
 
-    assert ticks == 3
-    ((count,),) = connection.execute("SELECT count(*) FROM detected_event").fetchall()
-    assert count == hours - 1
+def test_readings_of_other_channels_give_no_reason_to_look(
+    store_readings: StoreReadings, tick: Tick, jump: Detector, day: datetime
+) -> None:
+    store_readings([(day, 5), (day + 30 * MINUTE, 5)])
+    tick(jump)
+    store_readings([(day + 40 * MINUTE, 16)], "NODE3000004")
+
+    assert skip_reason(tick(jump)) == "Nothing new."
+
+    store_readings([(day + 20 * MINUTE, 9)])
+    assert len(materializations(tick(jump))) == 1, "late ones of its own do"
+
+
+def test_a_change_of_the_link_gives_a_reason_to_look(
+    connection: psycopg.Connection, store_readings: StoreReadings, tick: Tick, jump: Detector, day: datetime
+) -> None:
+    store_readings([(day, 5), (day + 30 * MINUTE, 5)])
+    tick(jump)
+    connection.execute("UPDATE telemetry_revision SET revision = revision + 1")
+    connection.commit()
+
+    assert skip_reason(tick(jump)).startswith("Looked at 1 hour")
+
+
+def test_a_detector_with_a_trigger_interval_rests_between_its_looks(
+    store_readings: StoreReadings, tick: Tick, jump: Detector, day: datetime
+) -> None:
+    unhurried = replace(jump, trigger_interval=timedelta(seconds=30))  # type: ignore[type-var]
+    store_readings([(day, 5), (day + 30 * MINUTE, 5)])
+    tick(unhurried)
+    store_readings([(day + 40 * MINUTE, 9)])
+
+    assert skip_reason(tick(unhurried, late=timedelta(seconds=25))) == "Nothing new."
+    assert len(materializations(tick(unhurried, late=timedelta(seconds=31)))) == 1
+
+
+def test_an_open_event_closes_by_time_alone(
+    connection: psycopg.Connection,
+    store_readings: StoreReadings,
+    tick: Tick,
+    jump: Detector,
+    day: datetime,
+) -> None:
+    store_readings([(day, 5), (day + 30 * MINUTE, 8)])
+    confirm_link(connection, day + 30 * MINUTE)
+    tick(jump)
+    assert connection.execute("SELECT state FROM detected_event").fetchone() == ("open",)
+    confirm_link(connection, day + 31 * MINUTE)
+
+    tick(jump, late=timedelta(seconds=2))
+
+    assert connection.execute("SELECT state FROM detected_event").fetchone() == ("closed",)
+
+
+def test_a_waiting_tick_ends_when_the_reading_that_decides_is_committed(
+    connection: psycopg.Connection,
+    database_url: str,
+    instance: dg.DagsterInstance,
+    store_readings: StoreReadings,
+    jump: Detector,
+    day: datetime,
+) -> None:
+    store_readings([(day, 5)])
+    sensor, _ = live_detection_sensors([jump], timedelta(seconds=50))
+    context = dg.build_sensor_context(
+        instance=instance, resources={"store": Store(database_url=database_url)}
+    )
+    with ThreadPoolExecutor(1) as thread:
+        waiting = thread.submit(sensor, context)
+        while not connection.execute("SELECT 1 FROM detector_look").fetchone():
+            connection.rollback()
+            assert not waiting.done()
+        store_readings([(day + 30 * MINUTE, 8)])
+        connection.execute("NOTIFY telemetry_stored")
+        connection.commit()
+
+        result = waiting.result(timeout=45)
+
+    assert isinstance(result, dg.SensorResult)
+    assert len(materializations(result)) == 1
+
+
+def test_what_is_committed_without_a_notification_is_found_by_the_next_tick(
+    store_readings: StoreReadings, tick: Tick, jump: Detector, day: datetime
+) -> None:
+    store_readings([(day, 5)])
+    tick(jump)
+    store_readings([(day + 30 * MINUTE, 8)])
+
+    assert len(materializations(tick(jump))) == 1
+
+
+def confirm_link(connection: psycopg.Connection, now: datetime) -> None:
+    """The daemon's heartbeat, which raises no revision."""
+    connection.execute(
+        "INSERT INTO link_interval (source, state, started_at, last_seen_at)"
+        " VALUES ('isslive', 'LIVE', %s, %s)"
+        " ON CONFLICT (source) WHERE ended_at IS NULL DO UPDATE SET last_seen_at = excluded.last_seen_at",
+        (now, now),
+    )
+    connection.commit()
+
+
+def test_a_tick_that_fails_says_why_and_the_next_one_catches_up(
+    connection: psycopg.Connection,
+    database_url: str,
+    instance: dg.DagsterInstance,
+    store_readings: StoreReadings,
+    tick: Tick,
+    jump: Detector,
+    day: datetime,
+) -> None:
+    store_readings([(day, 5), (day + 30 * MINUTE, 8)])
+    sensor, _ = live_detection_sensors([jump], timedelta(0))
+    context = dg.build_sensor_context(
+        instance=instance, resources={"store": Store(database_url=database_url + "_that_is_gone")}
+    )
+
+    with pytest.raises(psycopg.OperationalError, match="_that_is_gone"):
+        sensor(context)
+
+    assert len(materializations(tick(jump))) == 1
 
 
 def insert_event(connection: psycopg.Connection, started_at: datetime, confidence: float = 0.95) -> None:

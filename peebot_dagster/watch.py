@@ -1,0 +1,61 @@
+"""Waiting for readings: who may watch, and what wakes the watch. No Dagster.
+
+Notifications only wake: what is new is in the revisions, and the watch looks there when it begins. So a
+notification that is lost costs some seconds and no event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from contextlib import closing
+from datetime import timedelta
+
+import psycopg
+
+STORED = "telemetry_stored"
+"""The writer's notification at each commit; its payload are the channel ids, or nothing: any channel."""
+
+OFF_DUTY = "live_detection_off_duty"
+"""Sent by whoever is about to stop Dagster: a watch that goes on would hold that up."""
+
+_TAKE = "SELECT pg_advisory_lock(hashtextextended('peebot:live_detection', 0))"
+
+
+class Watch:
+    """One session's part in the watch: it waits for its turn, then for readings.
+
+    The connection must be in autocommit, and is the watch's alone: its end is the end of the watch.
+    """
+
+    def __init__(self, connection: psycopg.Connection) -> None:
+        self._connection = connection
+        self.off_duty = False
+        connection.execute(f"LISTEN {OFF_DUTY}")
+
+    def take(self, patience: timedelta) -> bool:
+        """Wait until nobody else has the watch and take it; False when that takes longer than `patience`."""
+        milliseconds = max(1, round(patience / timedelta(milliseconds=1)))
+        self._connection.execute("SELECT set_config('lock_timeout', %s, false)", (str(milliseconds),))
+        try:
+            self._connection.execute(_TAKE)
+        except psycopg.errors.LockNotAvailable:
+            return False
+        self._connection.execute(f"LISTEN {STORED}")
+        return True
+
+    def wait(self, channels: Collection[int], patience: timedelta) -> None:
+        """Return when readings of these channels have been stored, after `patience`, or when off duty."""
+        seconds = max(0.0, patience.total_seconds())
+        with closing(self._connection.notifies(timeout=seconds)) as notes:
+            for note in notes:
+                if note.channel == OFF_DUTY:
+                    self.off_duty = True
+                    return
+                if _concerns(note.payload, channels):
+                    return
+
+
+def _concerns(payload: str, channels: Collection[int]) -> bool:
+    if not payload:
+        return True
+    return any(int(told) in channels for told in payload.split(",") if told.isdecimal())
