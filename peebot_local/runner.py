@@ -6,12 +6,14 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import psycopg
 from rich.console import Console
 
+from peebot_dagster.watch import OFF_DUTY
 from peebot_local.database import dagster_environment, migrate_databases, prepare_dagster_home
 from peebot_local.display import Picture, StatusBlock, Steps
 from peebot_local.embedded_postgres import free_port, port_is_free
@@ -66,6 +68,7 @@ def run(
     """Run until Ctrl-C or SIGTERM, or until something cannot be kept alive."""
     home = Home(settings.home)
     steps = Steps(console)
+    database_url: str | None = None
     with home.hold():
         supervisor = Supervisor(home, signals)
         try:
@@ -77,12 +80,21 @@ def run(
                 _require_free_port(settings.metrics_port, "PEEBOT_METRICS_PORT")
             plan = make_plan(home)
             running = _start(settings, home, plan, supervisor, steps)
+            database_url = running.database_url
             _watch(running, console, plan.title)
         except StopRequested:
             steps.say("Stopping …")
         finally:
+            if database_url is not None:
+                _end_watch(database_url)
             supervisor.stop_all()
     steps.say("Stopped.")
+
+
+def _end_watch(database_url: str) -> None:
+    # Dagster's daemon waits for the ticks that are under way, and live detection's take many seconds.
+    with suppress(psycopg.Error), psycopg.connect(database_url, connect_timeout=2) as connection:
+        connection.execute(f"NOTIFY {OFF_DUTY}")
 
 
 def _start(settings: Settings, home: Home, plan: Plan, supervisor: Supervisor, steps: Steps) -> Running:
