@@ -19,8 +19,8 @@ from peebot_dagster.posts import ledger
 from peebot_dagster.posts.composing import Composition, compose
 from peebot_dagster.posts.jokes import load_jokes
 from peebot_dagster.posts.ledger import PostDecision
+from peebot_dagster.posts.outcomes import Message, Publisher, PublishRefused, PublishUncertain
 from peebot_dagster.posts.policy import PostPolicy, decide
-from peebot_dagster.posts.publishers import Message, Publisher, PublishRefused, PublishUncertain
 from peebot_dagster.posts.visit_history import event_facts
 
 log = logging.getLogger(__name__)
@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class _Claim:
     event_id: uuid.UUID
+    started_at: datetime
     post: Composition
 
 
@@ -99,7 +100,7 @@ def _claim_next(
             if post is None:
                 reasons.append((event.event_id, "no_joke"))
             elif ledger.claim(connection, platform, event.event_id, post, now):
-                claimed = _Claim(event.event_id, post)
+                claimed = _Claim(event.event_id, event.started_at, post)
                 break
     return ledger.skip(connection, platform, reasons, now), claimed
 
@@ -115,7 +116,7 @@ def _text(connection: psycopg.Connection, event_id: uuid.UUID) -> Composition | 
 def _send(publisher: Publisher, claimed: _Claim) -> PostDecision:
     event_id, platform, post = claimed.event_id, publisher.platform, claimed.post
     try:
-        result = publisher.publish(Message(post.text, key=str(event_id)))
+        result = publisher.publish(Message(post.text, key=str(event_id), happened_at=claimed.started_at))
     except PublishRefused as refusal:
         return PostDecision(
             event_id,

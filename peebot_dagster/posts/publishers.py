@@ -1,68 +1,21 @@
-"""Where a text goes: the interface of a platform, the dry run, and the choice between them."""
+"""Where texts go: the platforms, the dry run, and the choice between them."""
 
 from __future__ import annotations
 
 import logging
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Protocol
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from peebot_dagster.posts.outcomes import Message, Publisher, PublishResult
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Message:
-    """A text to publish. `key` names what it is about: a platform that knows such keys takes each once."""
-
-    text: str
-    key: str
-
-
-@dataclass(frozen=True)
-class PublishResult:
-    """A text that was taken. `external_id` is its id on the platform, None when nothing was sent."""
-
-    external_id: str | None
-    link: str | None = None
-
-
-class PublishRefused(Exception):  # noqa: N818 - an outcome of the platform, not a fault of ours
-    """The text is certainly not public. `reason` is a short code, `detail` what the platform said.
-
-    `resume_at` (UTC) is until when it will take no more, if it said so.
-    """
-
-    def __init__(self, reason: str, detail: str = "", resume_at: datetime | None = None) -> None:
-        super().__init__(f"{reason}: {detail}" if detail else reason)
-        self.reason = reason
-        self.resume_at = resume_at
-
-
-class PublishUncertain(Exception):  # noqa: N818 - an outcome of the platform, not a fault of ours
-    """The text may be public or not, so it must never be sent again. `reason` is a short code."""
-
-    def __init__(self, reason: str, detail: str = "") -> None:
-        super().__init__(f"{reason}: {detail}" if detail else reason)
-        self.reason = reason
-
-
 class PlatformError(ValueError):
     """The environment does not say clearly where posts go; the message names the variable to change."""
-
-
-class Publisher(Protocol):
-    """A platform that takes texts."""
-
-    @property
-    def platform(self) -> str:
-        """Name in the ledger."""
-        ...
-
-    def publish(self, message: Message) -> PublishResult:
-        """Publish once. Raises PublishRefused or PublishUncertain; never tries again by itself."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -85,6 +38,9 @@ class Platform:
     title: str
     variables: Mapping[str, str]
     load: Callable[[Mapping[str, str]], Publisher]
+    optional: Mapping[str, str] = field(default_factory=dict)
+    urls: tuple[str, ...] = ()
+    """Those of its fields that are addresses."""
 
     def missing(self, environment: Mapping[str, str]) -> list[str]:
         """The variables that are not set."""
@@ -92,13 +48,46 @@ class Platform:
 
     def publisher(self, environment: Mapping[str, str]) -> Publisher:
         """The publisher with the credentials of the environment, none of which is missing."""
-        return self.load({field: environment[name].strip() for field, name in self.variables.items()})
+        names = {**self.variables, **self.optional}
+        given = {key: environment.get(name, "").strip() for key, name in names.items()}
+        for key in self.urls:
+            if given[key] and not _is_safe(given[key]):
+                raise PlatformError(f"{names[key]} must begin with https://")
+        try:
+            return self.load({key: value for key, value in given.items() if value})
+        except ModuleNotFoundError as error:
+            raise PlatformError(
+                f"{self.title} needs the package {error.name}: install peebot[{self.title.lower()}]"
+            ) from error
+
+
+def _is_safe(url: str) -> bool:
+    """Whether a credential may be sent there: over TLS, or not beyond this machine."""
+    parts = urlsplit(url)
+    try:
+        return parts.scheme == "https" or (
+            parts.scheme == "http" and ip_address(parts.hostname or "").is_loopback
+        )
+    except ValueError:
+        return False
 
 
 def _x(credentials: Mapping[str, str]) -> Publisher:
     from peebot_dagster.posts.x_publisher import XCredentials, XPublisher
 
     return XPublisher(XCredentials.model_validate(credentials))
+
+
+def _bluesky(credentials: Mapping[str, str]) -> Publisher:
+    from peebot_dagster.posts.bluesky_publisher import BlueskyCredentials, BlueskyPublisher
+
+    return BlueskyPublisher(BlueskyCredentials.model_validate(credentials))
+
+
+def _mastodon(credentials: Mapping[str, str]) -> Publisher:
+    from peebot_dagster.posts.mastodon_publisher import MastodonCredentials, MastodonPublisher
+
+    return MastodonPublisher(MastodonCredentials.model_validate(credentials))
 
 
 PLATFORMS: Mapping[str, Platform] = {
@@ -111,6 +100,19 @@ PLATFORMS: Mapping[str, Platform] = {
             "access_token_secret": "PEEBOT_X_ACCESS_TOKEN_SECRET",
         },
         _x,
+    ),
+    "bluesky": Platform(
+        "Bluesky",
+        {"handle": "PEEBOT_BLUESKY_HANDLE", "app_password": "PEEBOT_BLUESKY_APP_PASSWORD"},
+        _bluesky,
+        optional={"service": "PEEBOT_BLUESKY_SERVICE"},
+        urls=("service",),
+    ),
+    "mastodon": Platform(
+        "Mastodon",
+        {"url": "PEEBOT_MASTODON_URL", "access_token": "PEEBOT_MASTODON_ACCESS_TOKEN"},
+        _mastodon,
+        urls=("url",),
     ),
 }
 """The platforms by their name in the ledger."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import logging
 from datetime import UTC, datetime
 from typing import Any
@@ -10,14 +11,17 @@ import requests
 import tweepy  # type: ignore[import-untyped]
 from pydantic import BaseModel, ConfigDict, SecretStr
 from requests.adapters import HTTPAdapter
-from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
-from peebot_dagster.posts.publishers import (
+from peebot_dagster.posts.outcomes import (
+    Image,
     Message,
     PublishRefused,
     PublishResult,
     PublishUncertain,
+    from_status,
+    rate_limited,
 )
+from peebot_dagster.posts.requests_outcomes import from_requests
 
 X_API = "https://api.twitter.com"
 """The address that tweepy talks to."""
@@ -25,8 +29,7 @@ X_API = "https://api.twitter.com"
 CONNECT_TIMEOUT_SECONDS = 5.0
 READ_TIMEOUT_SECONDS = 20.0
 
-_NEVER_CONNECTED = (NewConnectionError, ConnectTimeoutError, NameResolutionError)
-_DETAIL_LENGTH = 300
+log = logging.getLogger(__name__)
 
 
 class XCredentials(BaseModel):
@@ -79,55 +82,48 @@ class XPublisher:
 
     def publish(self, message: Message) -> PublishResult:
         """Create one post. Sent at most once: whatever leaves doubt raises PublishUncertain."""
+        media_ids = [] if message.image is None else self._uploaded(message.image)
         try:
-            external_id = self._client.create_tweet(text=message.text, user_auth=True).data["id"]
-        except tweepy.TooManyRequests as error:
-            raise _rate_limited(error) from error
-        except tweepy.HTTPException as error:
-            raise _from_status(error) from error
-        except requests.ConnectionError as error:
-            if _never_connected(error):
-                raise PublishRefused("unreachable", type(error).__name__) from error
-            raise PublishUncertain("connection_lost", type(error).__name__) from error
-        except requests.Timeout as error:
-            raise PublishUncertain("timeout", type(error).__name__) from error
-        except requests.JSONDecodeError as error:
-            raise PublishUncertain("malformed_answer", type(error).__name__) from error
-        except requests.RequestException as error:
-            raise PublishUncertain("transport_error", type(error).__name__) from error
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            # tweepy takes the answer's shape for granted; an answer has come, but not one that can be read.
-            raise PublishUncertain("malformed_answer", type(error).__name__) from error
+            external_id = self._client.create_tweet(
+                text=message.text, media_ids=media_ids or None, user_auth=True
+            ).data["id"]
+        except Exception as error:
+            raise _outcome(error) from error
         if not isinstance(external_id, str) or not external_id.isdigit():
             raise PublishUncertain("malformed_answer", "the id of the post is not a number")
         return PublishResult(external_id, f"https://x.com/i/web/status/{external_id}")
 
+    def _uploaded(self, image: Image) -> list[str]:
+        """The id of the uploaded picture, by the second version of the API as everything else; or none."""
+        content = base64.b64encode(image.png).decode()
+        try:
+            media_id = self._post(
+                "/2/media/upload",
+                {"media": content, "media_category": "tweet_image", "media_type": "image/png"},
+            )["data"]["id"]
+            self._post(
+                "/2/media/metadata", {"id": media_id, "metadata": {"alt_text": {"text": image.alt_text}}}
+            )
+        except Exception as error:
+            log.warning("X did not take the picture (%s); the text goes alone", _outcome(error))
+            return []
+        return [str(media_id)]
 
-def _from_status(error: tweepy.HTTPException) -> PublishRefused | PublishUncertain:
-    status: int = error.response.status_code
-    detail = " ".join([*map(str, error.api_messages)] or [str(error)])[:_DETAIL_LENGTH]
-    if 400 <= status < 500:
-        if status == 403 and "duplicate" in detail.lower():
-            return PublishRefused("duplicate", detail)
-        return PublishRefused(_REFUSALS.get(status, f"http_{status}"), detail)
-    return PublishUncertain(f"http_{status}", detail)
-
-
-_REFUSALS = {400: "bad_request", 401: "unauthorized", 403: "forbidden", 404: "not_found"}
-
-
-def _never_connected(error: BaseException | None) -> bool:
-    """Whether the connection failed before anything was sent; requests hides the cause in its arguments."""
-    while error is not None:
-        if isinstance(error, _NEVER_CONNECTED):
-            return True
-        inner = getattr(error, "reason", None) or (error.args[0] if error.args else None)
-        error = inner if isinstance(inner, BaseException) else None
-    return False
+    def _post(self, route: str, body: dict[str, Any]) -> Any:
+        return self._client.request("POST", route, json=body, user_auth=True).json()
 
 
-def _rate_limited(error: tweepy.TooManyRequests) -> PublishRefused:
-    if error.reset_time is None:
-        return PublishRefused("rate_limited")
-    resume_at = datetime.fromtimestamp(error.reset_time, UTC)
-    return PublishRefused("rate_limited", f"until {resume_at:%Y-%m-%d %H:%M} UTC", resume_at)
+def _outcome(error: Exception) -> PublishRefused | PublishUncertain:
+    if isinstance(error, tweepy.TooManyRequests):
+        reset = error.reset_time
+        return rate_limited(None if reset is None else datetime.fromtimestamp(reset, UTC))
+    if isinstance(error, tweepy.HTTPException):
+        return from_status(
+            error.response.status_code, " ".join([*map(str, error.api_messages)] or [str(error)])
+        )
+    if isinstance(error, requests.RequestException):
+        return from_requests(error)
+    if isinstance(error, AttributeError | KeyError | TypeError | ValueError):
+        # tweepy takes the answer's shape for granted; an answer has come, but not one that can be read.
+        return PublishUncertain("malformed_answer", type(error).__name__)
+    return PublishUncertain("unexpected_error", type(error).__name__)

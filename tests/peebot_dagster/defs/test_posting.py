@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import dagster as dg
 import psycopg
@@ -10,6 +14,13 @@ from dagster_shared.serdes import serialize_value
 from peebot_dagster.defs.posts import POSTS, posts_asset
 from peebot_dagster.defs.resources import Store
 from peebot_dagster.detectors.detector import Detector
+from peebot_dagster.posts import x_publisher
+from tests.peebot_dagster.posts.platforms.bluesky import ACCESS_TOKEN, APP_PASSWORD, HANDLE, FakeBluesky
+from tests.peebot_dagster.posts.platforms.loopback import Answer, LoopbackPlatform
+from tests.peebot_dagster.posts.platforms.mastodon import ACCESS_TOKEN as MASTODON_TOKEN
+from tests.peebot_dagster.posts.platforms.mastodon import FakeMastodon
+from tests.peebot_dagster.posts.platforms.x import CREDENTIALS as X_CREDENTIALS
+from tests.peebot_dagster.posts.platforms.x import FakeX, LoopbackAdapter
 
 MINUTE = timedelta(minutes=1)
 
@@ -68,6 +79,87 @@ def test_the_password_of_the_database_is_in_nothing_that_a_run_wrote(
     assert password not in written
 
 
+@pytest.fixture
+def platforms(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, LoopbackPlatform]]:
+    """The three platforms on loopback, and their credentials in the environment."""
+    servers = {"x": FakeX(), "bluesky": FakeBluesky(), "mastodon": FakeMastodon()}
+    monkeypatch.setattr(x_publisher, "TimeoutAdapter", lambda *_: LoopbackAdapter(servers["x"].url))
+    monkeypatch.setenv("PEEBOT_POSTS", "x,bluesky,mastodon")
+    for field, secret in X_CREDENTIALS.items():
+        monkeypatch.setenv(f"PEEBOT_X_{field.upper()}", secret)
+    monkeypatch.setenv("PEEBOT_BLUESKY_HANDLE", HANDLE)
+    monkeypatch.setenv("PEEBOT_BLUESKY_APP_PASSWORD", APP_PASSWORD)
+    monkeypatch.setenv("PEEBOT_BLUESKY_SERVICE", servers["bluesky"].url)
+    monkeypatch.setenv("PEEBOT_MASTODON_URL", servers["mastodon"].url)
+    monkeypatch.setenv("PEEBOT_MASTODON_ACCESS_TOKEN", MASTODON_TOKEN)
+    with ExitStack() as stack:
+        for server in servers.values():
+            stack.enter_context(server.serving())
+        yield servers
+
+
+def test_one_run_posts_on_several_platforms_and_one_that_fails_does_not_stop_the_others(
+    database_url: str,
+    connection: psycopg.Connection,
+    instance: dg.DagsterInstance,
+    jump: Detector,
+    platforms: dict[str, LoopbackPlatform],
+) -> None:
+    visit(connection, datetime.now(UTC) - 5 * MINUTE)
+    platforms["x"].answers = [Answer(503, b"over capacity")]
+    store = {"store": Store(database_url=database_url)}
+
+    first = dg.materialize([posts_asset([jump])], instance=instance, resources=store)
+    by_hand = dg.materialize([posts_asset([jump])], instance=instance, resources=store)
+
+    assert by_hand.success
+    assert [server.requests for server in platforms.values()] == [1, 1, 1]
+    (shown,) = [m.metadata for m in first.asset_materializations_for_node("tweet")]
+    assert (shown["sent"].value, shown["unknown"].value) == (2, 1)
+    assert shown["platforms"].value == "x, bluesky, mastodon"
+    decisions = [record.data for record in shown["decisions"].value.records]  # type: ignore[union-attr]
+    assert [(d["platform"], d["decision"], str(d["reason"])[:8]) for d in decisions] == [
+        ("x", "unknown", "http_503"),
+        ("bluesky", "sent", ""),
+        ("mastodon", "sent", ""),
+    ]
+    assert len({d["text"] for d in decisions}) == 1
+    links = connection.execute("SELECT link FROM post WHERE state = 'sent' ORDER BY platform").fetchall()
+    assert [(d["link"],) for d in decisions[1:]] == links
+    assert all(link.startswith("https://") for (link,) in links)
+
+
+@pytest.mark.parametrize("answer", [None, Answer(401, {"detail": "Unauthorized"}), Answer(200, b"[")])
+def test_no_credential_is_in_anything_that_a_run_wrote(
+    database_url: str,
+    connection: psycopg.Connection,
+    jump: Detector,
+    platforms: dict[str, LoopbackPlatform],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+    answer: Answer | None,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    visit(connection, datetime.now(UTC) - 5 * MINUTE)
+    for server in platforms.values():
+        server.answers = [answer] if answer else []
+
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        result = dg.materialize(
+            [posts_asset([jump])], instance=instance, resources={"store": Store(database_url=database_url)}
+        )
+        run = instance.get_run_record_by_id(result.run_id)
+
+    assert [server.requests for server in platforms.values()] == [1, 1, 1]
+    written = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+    assert any(b"STEP_SUCCESS" in content for content in written)
+    shown = [repr(run), caplog.text, *capfd.readouterr(), *map(str, connection.execute("SELECT * FROM post"))]
+    everything = b"".join([*written, *(text.encode() for text in shown)])
+    secrets = [*X_CREDENTIALS.values(), APP_PASSWORD, ACCESS_TOKEN, MASTODON_TOKEN]
+    assert [secret for secret in secrets if secret.encode() in everything] == []
+
+
 def test_a_posting_run_with_a_setting_that_is_not_understood_fails_in_a_sentence(
     database_url: str, instance: dg.DagsterInstance, jump: Detector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -85,5 +177,6 @@ def test_a_posting_run_with_a_setting_that_is_not_understood_fails_in_a_sentence
     assert data is not None
     assert (
         data.description
-        == "Nothing is posted: PEEBOT_POSTS is 'dry-run'; it may be dry_run, or one or more of x, or not set."
+        == "Nothing is posted: PEEBOT_POSTS is 'dry-run'; it may be dry_run, or one or more of "
+        "x,bluesky,mastodon, or not set."
     )

@@ -11,8 +11,11 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
+from peebot_dagster.posts.outcomes import Image, Message
 from peebot_dagster.posts.x_publisher import XCredentials, XPublisher
+from tests.peebot_dagster.posts.platforms.bluesky import FakeBluesky
 from tests.peebot_dagster.posts.platforms.loopback import Answer
+from tests.peebot_dagster.posts.platforms.mastodon import FakeMastodon
 from tests.peebot_dagster.posts.platforms.x import CREDENTIALS, FakeX, LoopbackAdapter
 
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
@@ -23,6 +26,30 @@ def x_server() -> Iterator[FakeX]:
     fake = FakeX()
     with fake.serving():
         yield fake
+
+
+@pytest.fixture
+def bluesky_server() -> Iterator[FakeBluesky]:
+    fake = FakeBluesky()
+    with fake.serving():
+        yield fake
+
+
+@pytest.fixture
+def mastodon_server() -> Iterator[FakeMastodon]:
+    fake = FakeMastodon()
+    with fake.serving():
+        yield fake
+
+
+@pytest.fixture
+def message() -> Callable[..., Message]:
+    """Makes a message about what happened at NOW."""
+
+    def make(text: str = "Nominal.", key: str = "event-1", image: Image | None = None) -> Message:
+        return Message(text, key, NOW, image)
+
+    return make
 
 
 @pytest.fixture

@@ -13,8 +13,9 @@ import pytest
 from peebot_dagster.posts.ledger import lock_ledger
 from peebot_dagster.posts.mute import Mute, current_mute, mute, unmute
 from peebot_dagster.posts.outbox import publish_new_events
+from peebot_dagster.posts.outcomes import Message, PublishResult
 from peebot_dagster.posts.policy import PostPolicy
-from peebot_dagster.posts.publishers import DryRun, Message, PublishResult
+from peebot_dagster.posts.publishers import DryRun
 
 StoreEvent = Callable[..., uuid.UUID]
 HOUR = timedelta(hours=1)

@@ -15,8 +15,9 @@ import pytest
 from psycopg.rows import dict_row
 
 from peebot_dagster.posts.outbox import publish_everywhere, publish_new_events
+from peebot_dagster.posts.outcomes import Message, PublishRefused, PublishResult, PublishUncertain
 from peebot_dagster.posts.policy import PostPolicy
-from peebot_dagster.posts.publishers import DryRun, Message, PublishRefused, PublishResult, PublishUncertain
+from peebot_dagster.posts.publishers import DryRun
 from peebot_dagster.posts.weighted_length import MAX_WEIGHTED_LENGTH, weighted_length
 from peebot_dagster.posts.x_publisher import XPublisher
 

@@ -2,15 +2,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 
+from peebot_dagster.posts.outcomes import Message, PublishResult
 from peebot_dagster.posts.publishers import (
     PLATFORMS,
     DryRun,
-    Message,
     PlatformError,
-    PublishResult,
     platforms_from_environment,
     publishers_from_environment,
 )
@@ -19,8 +19,8 @@ from peebot_dagster.posts.x_publisher import XCredentials
 X_VARIABLES = PLATFORMS["x"].variables
 
 
-def test_a_dry_run_takes_any_text_and_sends_nothing() -> None:
-    assert DryRun().publish(Message("Houston", "key")) == PublishResult(external_id=None)
+def test_a_dry_run_takes_any_text_and_sends_nothing(message: Callable[..., Message]) -> None:
+    assert DryRun().publish(message("Houston")) == PublishResult(external_id=None)
     assert DryRun().platform == "dry_run"
 
 
@@ -76,6 +76,45 @@ def test_who_demands_x_is_told_which_credential_is_missing(credentials: dict[str
         publishers_from_environment(environment)
 
 
+OTHERS = {
+    "PEEBOT_BLUESKY_HANDLE": "peebot.example.com",
+    "PEEBOT_BLUESKY_APP_PASSWORD": "abcd-efgh",
+    "PEEBOT_MASTODON_URL": "https://mastodon.example",
+    "PEEBOT_MASTODON_ACCESS_TOKEN": "token-1234",
+}
+
+
+def test_posts_go_to_every_platform_whose_credentials_are_complete(credentials: dict[str, str]) -> None:
+    x = {X_VARIABLES[field]: value for field, value in credentials.items()}
+    assert platforms_from_environment(OTHERS) == ("bluesky", "mastodon")
+    assert platforms_from_environment({**OTHERS, **x}) == ("x", "bluesky", "mastodon")
+    publishers = publishers_from_environment({**OTHERS, **x})
+    assert [publisher.platform for publisher in publishers] == ["x", "bluesky", "mastodon"]
+    assert not any(secret in repr(publishers) for secret in (*OTHERS.values(), *credentials.values()))
+
+
+def test_a_list_of_platforms_is_taken_in_its_order_and_each_once(credentials: dict[str, str]) -> None:
+    x = {X_VARIABLES[field]: value for field, value in credentials.items()}
+    environment = {**OTHERS, **x, "PEEBOT_POSTS": "mastodon, x, mastodon"}
+    assert platforms_from_environment(environment) == ("mastodon", "x")
+
+
+@pytest.mark.parametrize("url", ["http://mastodon.example", "mastodon.example", "ftp://x", "http://10.0.0.1"])
+def test_a_credential_is_never_sent_without_tls_beyond_this_machine(url: str) -> None:
+    for name in ("PEEBOT_MASTODON_URL", "PEEBOT_BLUESKY_SERVICE"):
+        with pytest.raises(PlatformError, match=f"{name} must begin with https://"):
+            publishers_from_environment({**OTHERS, name: url})
+
+
+def test_a_library_that_is_not_installed_is_named_with_the_extra_that_brings_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delitem(sys.modules, "peebot_dagster.posts.bluesky_publisher", raising=False)
+    monkeypatch.setitem(sys.modules, "atproto", None)
+    with pytest.raises(PlatformError, match=r"Bluesky needs the package atproto: install peebot\[bluesky\]"):
+        publishers_from_environment(OTHERS)
+
+
 def test_credentials_never_show_in_a_repr(credentials: dict[str, str]) -> None:
     model = XCredentials.model_validate(credentials)
     shown = f"{model!r} {model} {model.model_dump()} {model.model_dump_json()}"
@@ -86,7 +125,8 @@ def test_the_code_that_dagster_loads_brings_neither_tweepy_nor_pandas() -> None:
     script = (
         "import sys, peebot_dagster.posts.outbox, peebot_dagster.posts.publishers as p;"
         "p.publishers_from_environment({});"
-        "print([m for m in ('tweepy', 'requests', 'pandas', 'dagster') if m in sys.modules])"
+        "print([m for m in ('tweepy', 'atproto', 'mastodon', 'requests', 'pandas', 'dagster')"
+        " if m in sys.modules])"
     )
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert loaded.stdout.strip() == "[]"

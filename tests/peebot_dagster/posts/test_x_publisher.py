@@ -5,22 +5,26 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from peebot_dagster.posts.publishers import Message, PublishRefused, PublishUncertain
+from peebot_dagster.posts.outcomes import Image, Message, PublishRefused, PublishUncertain
 from peebot_dagster.posts.x_publisher import TimeoutAdapter, XCredentials, XPublisher
 
 MakePublisher = Callable[..., XPublisher]
+
+NOMINAL = Message("Nominal.", "event-1", datetime(2026, 11, 24, 9, 0, tzinfo=UTC))
+PICTURE = Image(b"\x89PNG picture", "The level rises from 40 to 43 percent.")
 
 
 @pytest.mark.parametrize("text", ["Nominal.", "Grüße 🚽 → “42%” & <ok>\n\n06:42 UTC", "日本"])
 def test_a_signed_post_arrives_unchanged_and_its_link_is_known(
     x_server: Any, publisher_to: MakePublisher, text: str
 ) -> None:
-    result = publisher_to(x_server.url).publish(Message(text, "key"))
+    result = publisher_to(x_server.url).publish(replace(NOMINAL, text=text))
     assert x_server.texts == [text]
     assert result.external_id == "1000000000000000001"
     assert result.link == "https://x.com/i/web/status/1000000000000000001"
@@ -31,16 +35,16 @@ def test_a_wrong_credential_is_refused_as_unauthorized(
     x_server: Any, publisher_to: MakePublisher, field: str
 ) -> None:
     with pytest.raises(PublishRefused, match=r"^unauthorized: Unauthorized") as refused:
-        publisher_to(x_server.url, **{field: "wrong"}).publish(Message("Nominal.", "key"))
+        publisher_to(x_server.url, **{field: "wrong"}).publish(NOMINAL)
     assert refused.value.reason == "unauthorized"
     assert x_server.texts == []
 
 
 def test_a_duplicate_is_refused_with_what_x_says(x_server: Any, publisher_to: MakePublisher) -> None:
     publisher = publisher_to(x_server.url)
-    publisher.publish(Message("Nominal.", "key"))
+    publisher.publish(NOMINAL)
     with pytest.raises(PublishRefused, match=r"^duplicate: You are not allowed"):
-        publisher.publish(Message("Nominal.", "key"))
+        publisher.publish(NOMINAL)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +64,7 @@ def test_a_definite_refusal_has_a_reason_and_what_x_says(
 ) -> None:
     x_server.answers = [x_answer(status, body)]
     with pytest.raises(PublishRefused) as refused:
-        publisher_to(x_server.url).publish(Message("Nominal.", "key"))
+        publisher_to(x_server.url).publish(NOMINAL)
     assert refused.value.reason == reason
     assert len(str(refused.value)) > len(reason)
     assert x_server.requests == 1
@@ -72,10 +76,10 @@ def test_a_rate_limit_is_a_refusal_that_tells_until_when(
     limit = {"x-rate-limit-reset": "1795510800"}
     x_server.answers = [x_answer(429, {"title": "Too Many Requests"}, limit), x_answer(429, b"")]
     with pytest.raises(PublishRefused, match=r"^rate_limited: until 2026-11-24 09:00 UTC$") as refused:
-        publisher_to(x_server.url).publish(Message("Nominal.", "key"))
+        publisher_to(x_server.url).publish(NOMINAL)
     assert refused.value.resume_at == datetime(2026, 11, 24, 9, tzinfo=UTC)
     with pytest.raises(PublishRefused, match=r"^rate_limited$") as refused:
-        publisher_to(x_server.url).publish(Message("Nominal.", "key"))
+        publisher_to(x_server.url).publish(NOMINAL)
     assert refused.value.resume_at is None
     assert x_server.requests == 2
 
@@ -103,7 +107,7 @@ def test_whatever_leaves_doubt_is_uncertain_and_is_not_sent_again(
 ) -> None:
     x_server.answers = [x_answer(**answer)]
     with pytest.raises(PublishUncertain) as uncertain:
-        publisher_to(x_server.url).publish(Message("Nominal.", "key"))
+        publisher_to(x_server.url).publish(NOMINAL)
     assert uncertain.value.reason == reason
     assert x_server.requests == 1
 
@@ -113,7 +117,7 @@ def test_an_answer_that_does_not_come_in_time_is_uncertain(
 ) -> None:
     x_server.answers = [x_answer(hold=True)]
     with pytest.raises(PublishUncertain) as uncertain:
-        publisher_to(x_server.url, read_seconds=0.2).publish(Message("Nominal.", "key"))
+        publisher_to(x_server.url, read_seconds=0.2).publish(NOMINAL)
     assert uncertain.value.reason == "timeout"
     assert x_server.requests == 1
 
@@ -124,7 +128,7 @@ def test_a_server_that_is_not_there_certainly_got_nothing(publisher_to: MakePubl
         port = closed.getsockname()[1]
     for url in (f"http://127.0.0.1:{port}", "http://no-such-host.invalid"):
         with pytest.raises(PublishRefused, match=r"^unreachable"):
-            publisher_to(url).publish(Message("Nominal.", "key"))
+            publisher_to(url).publish(NOMINAL)
 
 
 def test_no_secret_shows_in_a_log_a_repr_or_an_error(
@@ -136,12 +140,12 @@ def test_no_secret_shows_in_a_log_a_repr_or_an_error(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     publisher = publisher_to(x_server.url)
-    publisher.publish(Message("Nominal.", "key"))
+    publisher.publish(NOMINAL)
     x_server.answers = [x_answer(503, b""), x_answer(403, {"detail": "no"})]
     shown = [repr(publisher), str(vars(publisher))]
     for _ in range(2):
         with pytest.raises((PublishRefused, PublishUncertain)) as error:
-            publisher.publish(Message("Nominal again.", "key"))
+            publisher.publish(replace(NOMINAL, text="Nominal again."))
         shown.append(f"{error.value!r} {error.value.__cause__!r}")
     shown.append(caplog.text)
     assert "Nominal." in caplog.text
@@ -153,3 +157,21 @@ def test_requests_to_x_have_time_limits_and_no_retries(credentials: dict[str, st
     adapter = publisher._client.session.get_adapter("https://api.twitter.com/2/tweets")
     assert isinstance(adapter, TimeoutAdapter)
     assert adapter.max_retries.total == 0
+
+
+def test_a_picture_goes_with_its_description(x_server: Any, publisher_to: MakePublisher) -> None:
+    publisher_to(x_server.url).publish(replace(NOMINAL, image=PICTURE))
+    assert x_server.texts == ["Nominal."]
+    assert x_server.images == [PICTURE.png]
+    assert x_server.alt_texts == [PICTURE.alt_text]
+    assert x_server.shown == [["900000000000000001"]]
+
+
+@pytest.mark.parametrize("status", [403, 429, 500])
+def test_a_picture_that_is_not_taken_is_left_out(
+    x_server: Any, publisher_to: MakePublisher, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    x_server.upload_status = status
+    publisher_to(x_server.url).publish(replace(NOMINAL, image=PICTURE))
+    assert (x_server.texts, x_server.shown) == (["Nominal."], [[]])
+    assert "the text goes alone" in caplog.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import requests
@@ -46,10 +47,16 @@ class _KnownUser(RequestValidator):
 
 
 class FakeX(LoopbackPlatform):
-    """Takes posts at /2/tweets whose signature is right and whose text is new."""
+    """Takes posts at /2/tweets whose signature is right and whose text is new, and pictures for them.
+
+    `shown` has the pictures of each post.
+    """
 
     def __init__(self) -> None:
         super().__init__()
+        self.alt_texts: list[str] = []
+        self.shown: list[list[str]] = []
+        self.upload_status = 200
         self._endpoint = ResourceEndpoint(_KnownUser())
 
     def is_post(self, request: Request) -> bool:
@@ -64,12 +71,24 @@ class FakeX(LoopbackPlatform):
         )
         if not valid:
             return Answer(401, {"title": "Unauthorized", "detail": "Unauthorized", "status": 401})
+        if request.path.startswith("/2/media/"):
+            return self._upload(request.path, request.json())
         text = request.json()["text"]
         if text in self.texts:
             detail = "You are not allowed to create a Tweet with duplicate content."
             return Answer(403, {"title": "Forbidden", "detail": detail, "status": 403})
         self.texts.append(text)
+        self.shown.append(request.json().get("media", {}).get("media_ids", []))
         return Answer(201, {"data": {"id": str(10**18 + len(self.texts)), "text": text}})
+
+    def _upload(self, path: str, body: Any) -> Answer:
+        if self.upload_status != 200:
+            return Answer(self.upload_status, {"title": "No"})
+        if path == "/2/media/metadata":
+            self.alt_texts.append(body["metadata"]["alt_text"]["text"])
+        else:
+            self.images.append(base64.b64decode(body["media"]))
+        return Answer(200, {"data": {"id": str(9 * 10**17 + len(self.images))}})
 
 
 class LoopbackAdapter(TimeoutAdapter):
