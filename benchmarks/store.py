@@ -3,8 +3,9 @@
 Days of telemetry at the station's rate (70/s on all catalogued channels, 30 of them each second) are made
 inside a fresh database, oldest first, until `--days` are there or the database is as big as `--gigabytes`.
 Then windows of ten minutes of one channel, with the last value before them, are read by telemetry_window() at
-chance times of chance channels; bytes are those of the chunks with their indexes, before and, where the
-edition can, after compression of all chunks.
+chance times of chance channels, and bytes are those of the chunks with their indexes: as written, after the
+housekeeping that a store has each night (which puts its days in order), and, where the edition can, after
+compression of all chunks.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import argparse
 import os
 import sys
 from dataclasses import asdict
+from datetime import timedelta
+from time import monotonic
 from typing import Any
 
 import psycopg
@@ -29,6 +32,7 @@ from benchmarks.harness.report import (
 from benchmarks.harness.scratch_store import describe_store, empty_database, scratch_database, scratch_server
 from benchmarks.harness.volume import Volume, build
 from benchmarks.harness.windows import WindowTimes, measure_windows
+from peebot_dagster.housekeeping import order_chunks
 from peebot_local.errors import MendableError
 from peebot_local.settings import Settings
 
@@ -70,6 +74,13 @@ def measure(url: str, options: argparse.Namespace) -> Report:
         size = _bytes_per_row(connection, edition, volume)
         times = measure_windows(connection, volume, options.windows)
         rows = [_row("as written", volume, size, times)]
+        result |= {"bytes_per_row_as_written": size, "window_ms_as_written": asdict(times)}
+        ordered, order_s = _keep_house(connection, volume)
+        if ordered:
+            size = _bytes_per_row(connection, edition, volume)
+            times = measure_windows(connection, volume, options.windows)
+            rows.append(_row("put in order", volume, size, times))
+        result |= {"ordered_chunks": ordered, "order_s_per_chunk": order_s / max(ordered, 1)}
         compressed: float | None = None
         if edition == "timescaledb-community":
             progress("compressing …")
@@ -88,6 +99,19 @@ def measure(url: str, options: argparse.Namespace) -> Report:
     }
     title = f"store, a 10-minute window of one channel: {result['store']}, {result['machine']}"
     return Report(title, _COLUMNS, rows, result)
+
+
+def _keep_house(connection: psycopg.Connection, volume: Volume) -> tuple[int, float]:
+    """What is done each night with days that are over; how many it were, and how many seconds it took."""
+    progress("putting the days in order …")
+    began_s = monotonic()
+    done = order_chunks(connection, volume.end + timedelta(hours=2))
+    seconds = monotonic() - began_s
+    for start, reason in done.left.items():
+        raise MendableError(f"the day {start:%Y-%m-%d} could not be put in order: {reason}")
+    progress(f"{len(done.ordered)} days in {seconds:.0f} s")
+    connection.execute("VACUUM telemetry_reading")
+    return len(done.ordered), seconds
 
 
 def _arguments() -> argparse.Namespace:

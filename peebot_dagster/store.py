@@ -196,21 +196,3 @@ def coverage(
         (list(items), start, end, len(items)),
     ).fetchall()
     return {hour: float(known) for hour, known in rows}
-
-
-@dataclass(frozen=True)
-class Maintenance:
-    """What the housekeeping has dropped: chunks of a day of readings, and of a week of minutes."""
-
-    reading_chunks_dropped: int
-    minute_chunks_dropped: int
-
-
-def maintain_store(connection: psycopg.Connection) -> Maintenance:
-    """Make the chunks of the next days and drop what is too old by the settings, in one transaction."""
-    with connection.transaction():
-        rows = connection.execute(
-            "SELECT reading_chunks_dropped, minute_chunks_dropped FROM maintain_store()"
-        )
-        ((readings, minutes),) = rows.fetchall()
-    return Maintenance(readings, minutes)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 
 from peebot_dagster.defs.resources import Store
-from peebot_dagster.store import maintain_store
+from peebot_dagster.housekeeping import maintain_store, order_chunks
 
 FINISHED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 
@@ -70,18 +70,40 @@ def keep_store(context: dg.OpExecutionContext, store: Store) -> None:
     with store.connect() as connection:
         done = maintain_store(connection)
     days, weeks = done.reading_chunks_dropped, done.minute_chunks_dropped
-    context.log.info(f"readings of {days} days and minutes of {weeks} weeks dropped")
-    context.add_output_metadata({"dropped_days_of_readings": days, "dropped_weeks_of_minutes": weeks})
+    context.log.info(f"readings of {days} days, minutes of {weeks} weeks dropped")
+    context.add_output_metadata(
+        {
+            "dropped_days_of_readings": days,
+            "dropped_weeks_of_minutes": weeks,
+        }
+    )
+
+
+@dg.op(ins={"kept": dg.In(dg.Nothing)})
+def order_store(context: dg.OpExecutionContext, store: Store) -> None:
+    """Put the days of readings that are over in the order in which they are read, each once.
+
+    A day that somebody uses just then is left for the next night.
+    """
+    with store.connect() as connection:
+        done = order_chunks(connection, datetime.now(UTC))
+    context.log.info(f"{len(done.ordered)} days of readings put in order")
+    for day, reason in done.left.items():
+        context.log.warning(f"the readings of {day:%Y-%m-%d} are left as they are until next night: {reason}")
+    context.add_output_metadata(
+        {"days_put_in_order": len(done.ordered), "days_left_for_the_next_night": len(done.left)}
+    )
 
 
 @dg.job(executor_def=dg.in_process_executor, tags={"dagster/max_runtime": 3600})
 def store_maintenance() -> None:
     """Keep the store in the bounds of its settings (`./peebot retention`): readings 30 days, minutes 2 years.
 
-    Hours, days, events and posts are kept for ever. On TimescaleDB's Community edition a job of its own does
-    the same each hour; to do it twice does no harm.
+    Hours, days, events and posts are kept for ever. Then the readings of days that are over are put in the
+    order in which they are read. On TimescaleDB's Community edition a job of its own drops what is old each
+    hour, too; to do it twice does no harm.
     """
-    keep_store()
+    order_store(keep_store())
 
 
 store_maintenance_schedule = dg.ScheduleDefinition(
@@ -90,5 +112,7 @@ store_maintenance_schedule = dg.ScheduleDefinition(
     cron_schedule="47 2 * * *",
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Each night: make the next days' chunks, drop readings and minutes that are too old.",
+    description=(
+        "Each night: make the next days' chunks, drop what is too old, put in order what is read most."
+    ),
 )

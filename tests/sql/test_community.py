@@ -10,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
+from peebot_dagster.housekeeping import order_chunks
+
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.parametrize("store_edition", ["timescaledb-wasm"], indirect=True),
@@ -122,6 +124,27 @@ def test_a_compressed_chunk_is_dropped_like_any_other(community: psycopg.Connect
     kept = community.execute("SELECT count(*), min(ts), max(ts) FROM telemetry_last_dropped").fetchone()
     last = OLD + (READINGS - 1) * timedelta(minutes=5)
     assert kept == (CHANNELS, last, last)
+
+
+def test_a_day_that_is_or_soon_will_be_compressed_is_not_put_in_order_before(
+    community: psycopg.Connection,
+) -> None:
+    def put_in_order() -> tuple[datetime, ...]:
+        return order_chunks(community, NOW).ordered
+
+    community.execute(INSERT, (1, OLD + 4 * DAY, OLD, 1, "1", 1))
+    assert put_in_order() == (OLD + 4 * DAY,)
+    community.execute("SELECT change_setting('compress_after_days', 20)")
+    before = readings(community)
+    assert put_in_order() == (OLD,)
+    assert readings(community) == before
+    community.execute("TRUNCATE ordered_chunk")
+    community.execute("SELECT change_setting('compress_after_days', 7)")
+    run(community, "policy_compression")
+    assert compressed(community) == [True, False]
+    assert readings(community) == before
+    community.execute("SELECT change_setting('compress_after_days', 20)")
+    assert put_in_order() == (OLD + 4 * DAY,)
 
 
 def test_the_compression_setting_takes_effect_at_once(community: psycopg.Connection) -> None:

@@ -52,6 +52,7 @@ def test_the_ingest_role_stores_readings_and_neither_changes_nor_deletes_one(
         "INSERT INTO setting VALUES ('x', 1)",
         "CREATE TABLE own (x integer)",
         "SELECT maintain_store()",
+        "SELECT order_chunk('2025-03-01Z')",
         "SELECT drop_old_telemetry('1 day')",
         "SELECT change_setting('raw_retention_days', 1)",
     ):
@@ -77,6 +78,7 @@ def test_the_reader_reads_everything_and_changes_nothing(
         "SELECT create_telemetry_chunks('2030-01-01Z', '2030-01-01Z')",
         "SELECT create_minute_chunks('2030-01-01Z', '2030-01-01Z')",
         "SELECT maintain_store()",
+        "SELECT order_chunk('2025-03-01Z')",
         "SELECT drop_old_telemetry('1 day')",
         "SELECT drop_old_minutes('1 day')",
         "SELECT change_setting('raw_retention_days', 1)",
@@ -92,6 +94,7 @@ def test_dagsters_role_computes_minutes_and_keeps_house_but_leaves_readings_alon
     with psycopg.connect(url) as dagster:
         dagster.execute("SELECT refresh_telemetry_minute(%s, %s)", (DAY, DAY + timedelta(days=8)))
         assert dagster.execute("SELECT count(*) FROM telemetry_minute").fetchone() == (1,)
+        assert dagster.execute("SELECT order_chunk(%s)", (DAY,)).fetchone() == (True,)
         assert dagster.execute("SELECT reading_chunks_dropped FROM maintain_store()").fetchone() == (1,)
     assert connection.execute("SELECT count(*) FROM telemetry_reading").fetchone() == (0,)
     for forbidden in (

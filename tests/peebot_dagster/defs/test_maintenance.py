@@ -43,7 +43,7 @@ def test_the_job_keeps_the_runs_of_the_last_fortnight(instance: dg.DagsterInstan
     assert len(instance.get_runs()) == 2
 
 
-def test_the_nightly_job_drops_old_readings_and_makes_the_chunks_of_the_next_days(
+def test_the_nightly_job_drops_old_readings_orders_the_rest_and_makes_the_chunks_of_the_next_days(
     connection: psycopg.Connection,
     login_as: Callable[[str], str],
     store_readings: Callable[[list[tuple[datetime, float]]], None],
@@ -62,3 +62,5 @@ def test_the_nightly_job_drops_old_readings_and_makes_the_chunks_of_the_next_day
     days = connection.execute("SELECT starts_at FROM chunks_of('telemetry_reading')").fetchall()
     ahead = [(today + timedelta(days=days),) for days in (0, 1, 2)]
     assert days == [(today - timedelta(days=30),), *ahead]
+    in_order = connection.execute("SELECT starts_at FROM ordered_chunk").fetchall()
+    assert in_order == [(today - timedelta(days=30),)]
