@@ -16,17 +16,18 @@ _TRY_AGAIN = (errors.LockNotAvailable, errors.DeadlockDetected, errors.QueryCanc
 
 @dataclass(frozen=True)
 class Maintenance:
-    """What was dropped: days of readings, weeks of minutes."""
+    """What was dropped: days of readings, weeks of minutes, rows of rejected updates."""
 
     reading_chunks_dropped: int
     minute_chunks_dropped: int
+    rejections_dropped: int
 
 
 def maintain_store(connection: psycopg.Connection) -> Maintenance:
     """Make the chunks of the next days and drop what is too old by the settings, in one transaction."""
     with connection.transaction():
         rows = connection.execute(
-            "SELECT reading_chunks_dropped, minute_chunks_dropped FROM maintain_store()"
+            "SELECT reading_chunks_dropped, minute_chunks_dropped, rejections_dropped FROM maintain_store()"
         )
         (dropped,) = rows.fetchall()
     return Maintenance(*dropped)

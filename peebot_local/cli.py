@@ -103,14 +103,20 @@ _Days = Annotated[int | None, typer.Option(min=1, max=36500, show_default=False)
 
 
 @app.command()
-def retention(raw_days: _Days = None, minute_days: _Days = None, compress_after_days: _Days = None) -> None:
-    """Show or change for how many days readings and minutes are kept; a change takes effect at once."""
+def retention(
+    raw_days: _Days = None,
+    minute_days: _Days = None,
+    rejected_days: _Days = None,
+    compress_after_days: _Days = None,
+) -> None:
+    """Show or change for how many days what is kept; a change takes effect at once."""
     from peebot_local.open_store import open_store
     from peebot_local.retention import change_settings, settings_table
 
     wanted = {
         "raw_retention_days": raw_days,
         "minute_retention_days": minute_days,
+        "rejected_retention_days": rejected_days,
         "compress_after_days": compress_after_days,
     }
     with open_store(_settings(), _SIGNALS) as url:

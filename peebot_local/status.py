@@ -18,7 +18,7 @@ SELECT coalesce((SELECT state FROM link_interval
                      AND last_seen_at >= %(alive_since)s
                  ORDER BY array_position(ARRAY['LIVE', 'LOS', 'DOWN'], state) LIMIT 1), 'DOWN') AS feed,
        (SELECT coalesce(sum(readings), 0)::bigint FROM telemetry_revision) AS readings,
-       (SELECT count(*) FROM rejected_reading) AS rejected,
+       (SELECT coalesce(sum(updates), 0)::bigint FROM rejected_day) AS rejected,
        (SELECT max(newest.ts) FROM telemetry_channel AS channel, LATERAL (
             SELECT reading.ts FROM telemetry_reading AS reading
             WHERE reading.channel_id = channel.channel_id
@@ -50,6 +50,7 @@ class Status(BaseModel):
     """The best state that any daemon confirms."""
     readings: int
     rejected: int
+    """Updates rejected or lost, also those only counted, in the days for which rejected ones are kept."""
     newest_age_s: float | None
     """Age of the newest reading by its event time, in seconds; None when there is none."""
     events: int

@@ -70,11 +70,15 @@ def keep_store(context: dg.OpExecutionContext, store: Store) -> None:
     with store.connect() as connection:
         done = maintain_store(connection)
     days, weeks = done.reading_chunks_dropped, done.minute_chunks_dropped
-    context.log.info(f"readings of {days} days, minutes of {weeks} weeks dropped")
+    rejections = done.rejections_dropped
+    context.log.info(
+        f"readings of {days} days, minutes of {weeks} weeks and {rejections} rejected updates dropped"
+    )
     context.add_output_metadata(
         {
             "dropped_days_of_readings": days,
             "dropped_weeks_of_minutes": weeks,
+            "dropped_rejected_updates": rejections,
         }
     )
 

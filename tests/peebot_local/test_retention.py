@@ -4,10 +4,12 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 from rich.console import Console
 
 from peebot_local.errors import MendableError
 from peebot_local.retention import change_settings, settings_table
+from peebot_local.status import read_status
 
 pytestmark = pytest.mark.every_edition
 
@@ -41,6 +43,29 @@ def test_a_shorter_retention_drops_at_once_and_a_longer_one_keeps_from_now_on(
     assert stored(connection) == [0, 5, 20]
 
 
+def test_rejected_updates_go_as_the_setting_says_and_status_counts_those_that_are_left(
+    connection: psycopg.Connection, database_url: str
+) -> None:
+    def rejected() -> int:
+        return read_status(connection, TODAY, "/somewhere").rejected
+
+    for days_ago, fields in ((0, {}), (9, {"suppressed": 900}), (10, {}), (11, {"count": 7}), (20, {})):
+        connection.execute(
+            "INSERT INTO rejected_reading (item_id, fields, reason, received_at) VALUES ('X', %s, 'y', %s)",
+            (Jsonb(fields), TODAY - timedelta(days=days_ago)),
+        )
+    connection.commit()
+    assert change_settings(database_url, {"minute_retention_days": 700}).dropped_rejections == 0
+    assert rejected() == 1 + 900 + 1 + 7 + 1
+    connection.commit()
+    result = change_settings(database_url, {"rejected_retention_days": 10})
+    assert (result.days["rejected_retention_days"], result.dropped_rejections) == (10, 2)
+    assert rejected() == 1 + 900 + 1
+    console = Console(width=120, record=True)
+    console.print(settings_table(result))
+    assert "2 rejected updates" in console.export_text()
+
+
 def test_without_a_wish_nothing_changes_and_the_settings_are_shown(
     connection: psycopg.Connection, database_url: str
 ) -> None:
@@ -49,6 +74,7 @@ def test_without_a_wish_nothing_changes_and_the_settings_are_shown(
     assert dict(result.days) == {
         "raw_retention_days": 30,
         "minute_retention_days": 730,
+        "rejected_retention_days": 30,
         "compress_after_days": 7,
     }
     assert stored(connection) == [100]

@@ -53,6 +53,7 @@ def test_the_ingest_role_stores_readings_and_neither_changes_nor_deletes_one(
         "CREATE TABLE own (x integer)",
         "SELECT maintain_store()",
         "SELECT order_chunk('2025-03-01Z')",
+        "DELETE FROM rejected_day",
         "SELECT drop_old_telemetry('1 day')",
         "SELECT change_setting('raw_retention_days', 1)",
     ):
@@ -73,6 +74,7 @@ def test_the_reader_reads_everything_and_changes_nothing(
         assert is_view or not allowed(url, f"DELETE FROM {table}"), table  # noqa: S608
     assert allowed(url, "SELECT * FROM recent('NODE3000005', 10)")
     assert allowed(url, "SELECT * FROM live_intervals('2025-03-01Z', '2025-03-02Z')")
+    assert allowed(url, "SELECT * FROM link('2025-03-01Z', '2025-03-02Z')")
     for forbidden in (
         INSERT_READING,
         "SELECT create_telemetry_chunks('2030-01-01Z', '2030-01-01Z')",
@@ -118,7 +120,7 @@ def test_nobody_can_slip_a_table_of_their_own_under_what_runs_with_the_owners_ri
         dropped = dagster.execute(
             "SELECT * FROM maintain_store(%s, '0')", (DAY + timedelta(days=20),)
         ).fetchone()
-    assert dropped == (0, 0)
+    assert dropped == (0, 0, 0)
     definers = connection.execute(
         "SELECT proname FROM pg_proc WHERE prosecdef AND pronamespace = current_schema()::regnamespace"
         " AND NOT EXISTS (SELECT FROM unnest(proconfig) c WHERE c LIKE 'search_path=%pg_temp')"
