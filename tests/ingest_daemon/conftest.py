@@ -104,7 +104,7 @@ class Database:
                 each.kill()
         else:
             self._process.send_signal(how)
-        self._process.wait(timeout=30)
+        self._process.wait(timeout=60)
 
     def is_running(self) -> bool:
         return self._process.poll() is None
@@ -156,7 +156,7 @@ class DaemonProcess:
 
     def terminate(self) -> int:
         self._process.send_signal(signal.SIGTERM)
-        return self._process.wait(timeout=30)
+        return self._process.wait(timeout=60)
 
     def memory_mb(self) -> float:
         return float(psutil.Process(self._process.pid).memory_info().rss) / 1e6
@@ -184,7 +184,7 @@ class Station:
 
     def send_until_heard(self, database: Database) -> None:
         """Until all items are subscribed; what came before does not count as sent."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while not database.stored() >= set(list(self.sent)[-len(ITEMS) :]) or not self.sent:
             assert time.monotonic() < deadline, "nobody listens"
             self.send(len(ITEMS))

@@ -27,10 +27,10 @@ def test_whoever_waits_for_room_goes_on_as_soon_as_something_is_taken() -> None:
     queue: BoundedQueue[int] = BoundedQueue(1)
     queue.offer([0])
     assert not queue.wait_for_room(0.01)
-    waiter = threading.Thread(target=lambda: queue.wait_for_room(30) and queue.offer([1]))
+    waiter = threading.Thread(target=lambda: queue.wait_for_room(60) and queue.offer([1]))
     waiter.start()
     assert queue.take(1) == [0]
-    waiter.join(timeout=5)
+    waiter.join(timeout=60)
     assert queue.take(1) == [1]
 
 

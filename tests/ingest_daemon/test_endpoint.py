@@ -18,7 +18,7 @@ from ingest_daemon.metrics import Metrics
 
 
 def ask(url: str, path: str, method: str = "GET") -> tuple[int, str, str]:
-    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=5)
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=60)
     connection.request(method, path)
     answer = connection.getresponse()
     body = answer.read().decode()

@@ -200,7 +200,7 @@ def wait_until_unlocked(connection: psycopg.Connection) -> None:
         "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
         " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
     )
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while connection.execute(held).fetchone() != (0,):
         assert time.monotonic() < deadline, "the lock is still held"
         time.sleep(0.01)

@@ -48,13 +48,13 @@ def heard(item: str, value: str | None = "1") -> Heard:
 
 def get(url: str) -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310  always http
+        with urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310  always http
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
 
 
-def wait_until(condition: Callable[[], object], timeout_s: float = 10.0) -> None:
+def wait_until(condition: Callable[[], object], timeout_s: float = 60.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
@@ -67,7 +67,7 @@ class Watched:
     def __init__(self, feed: Any, database_url: str, notify: Path, channels: str = "") -> None:
         self.manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.manager.bind(str(notify))
-        self.manager.settimeout(5.0)
+        self.manager.settimeout(60.0)
         self.queue: BoundedQueue[FeedEvent] = BoundedQueue(1000)
         watchdog = {"WATCHDOG_USEC": "600000", "WATCHDOG_PID": str(os.getpid())}
         self._outside = Outside(
@@ -106,7 +106,7 @@ class Watched:
         found = re.search(rf"^{re.escape(name)} (\S+)$", get(f"{self.endpoint.url}/metrics")[1], re.MULTILINE)
         return float(found[1]) if found else None
 
-    def told(self, until: str, timeout_s: float = 5.0) -> list[str]:
+    def told(self, until: str, timeout_s: float = 60.0) -> list[str]:
         """What the service manager hears, up to this line."""
         lines: list[str] = []
         self.manager.settimeout(timeout_s)
@@ -137,8 +137,8 @@ def test_a_daemon_is_ready_while_the_station_is_heard_and_not_when_the_server_is
         watched.told("STATUS=LIVE")
         fake_feed.state = Connection.DISCONNECTED
         watched.queue.put(SessionLost())
-        wait_until(lambda: watched.health()[0] == 503)
-        assert watched.health()[1]["why"].startswith("DOWN")
+        wait_until(lambda: str(watched.health()[1]["why"]).startswith("DOWN"))
+        assert watched.health()[0] == 503
         fake_feed.state = Connection.CONNECTED
         wait_until(lambda: watched.metric("peebot_reconnects_total") == 1.0)
         watched.stop()
@@ -163,7 +163,7 @@ def test_the_metrics_tell_what_became_of_each_update(
         wait_until(lambda: watched.metric("peebot_queue_depth") == 0.0)
         assert (watched.metric("peebot_copy_seconds_count") or 0) >= 1
         for lag in ("peebot_event_lag_seconds", "peebot_receive_lag_seconds"):
-            assert 0 <= (watched.metric(lag) or -1) < 5
+            assert 0 <= (watched.metric(lag) or -1) < 60
 
 
 def test_a_main_loop_that_is_stuck_feeds_no_watchdog_and_is_not_ready(
@@ -179,9 +179,9 @@ def test_a_main_loop_that_is_stuck_feeds_no_watchdog_and_is_not_ready(
             wait_until(lambda: watched.health()[0] == 200)
             watched.told("STATUS=LIVE")
             watched.told("WATCHDOG=1")
-            fake_feed.connection = lambda: release.wait(20) and Connection.CONNECTED
-            wait_until(lambda: watched.health()[0] == 503)
-            assert "the main loop is stuck" in watched.health()[1]["why"]
+            fake_feed.connection = lambda: release.wait(200) and Connection.CONNECTED
+            wait_until(lambda: "the main loop is stuck" in str(watched.health()[1]["why"]))
+            assert watched.health()[0] == 503
             while not watched.hears_nothing(0.01):
                 pass
             assert watched.hears_nothing(1.0)
@@ -229,7 +229,7 @@ def test_the_log_of_a_daemon_without_its_database_holds_no_password(
     daemon = start_daemon(
         "http://127.0.0.1:1", AWAY, "--log-format", log_format, "--metrics-port", "0", "--instance", "a"
     )
-    wait_until(lambda: "database away" in daemon.log(), 20)
+    wait_until(lambda: "database away" in daemon.log())
     url = re.search(r"http://127\.0\.0\.1:\d{2,}", daemon.log())
     assert url is not None
     assert get(f"{url[0]}/healthz")[0] == 503
@@ -248,7 +248,7 @@ def test_the_password_is_not_told_when_the_database_refuses_it(start_daemon: Any
     parts = psycopg.conninfo.conninfo_to_dict(database_url)
     wrong = psycopg.conninfo.make_conninfo(**{**parts, "password": "wr0ng-s3cret"})
     daemon = start_daemon("http://127.0.0.1:1", wrong)
-    wait_until(lambda: "database away" in daemon.log(), 20)
+    wait_until(lambda: "database away" in daemon.log())
     daemon.terminate()
     assert "s3cret" not in daemon.log()
 
@@ -259,6 +259,6 @@ def test_a_port_that_is_taken_ends_the_daemon_with_a_word(start_daemon: Any) -> 
         taken.listen()
         port = taken.getsockname()[1]
         daemon = start_daemon("http://127.0.0.1:1", AWAY, "--metrics-port", str(port))
-        wait_until(lambda: not daemon.is_running(), 20)
+        wait_until(lambda: not daemon.is_running())
     assert f"port {port} can't be had" in daemon.log()
     assert daemon.terminate() == 2

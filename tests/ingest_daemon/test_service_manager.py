@@ -17,7 +17,7 @@ class Listener:
         self.address = address
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind(f"\0{address[1:]}" if address.startswith("@") else address)
-        self.socket.settimeout(5.0)
+        self.socket.settimeout(60.0)
 
     def heard(self) -> list[str]:
         return self.socket.recv(4096).decode().split("\n")
@@ -29,7 +29,7 @@ class Listener:
         except BlockingIOError:
             return True
         finally:
-            self.socket.settimeout(5.0)
+            self.socket.settimeout(60.0)
         return False
 
 

@@ -42,7 +42,7 @@ def stored(connection: psycopg.Connection) -> list[int]:
     return rows(connection, "SELECT event_id FROM telemetry_reading ORDER BY ts")
 
 
-def flush_until(store: Store, condition: Callable[[], object], timeout_s: float = 10.0) -> None:
+def flush_until(store: Store, condition: Callable[[], object], timeout_s: float = 60.0) -> None:
     deadline_s = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline_s, "it did not happen in time"
@@ -120,6 +120,18 @@ def locked(database_url: str, table: str) -> Iterator[None]:
         connection.rollback()
 
 
+def wait_until_somebody_waits(observer: psycopg.Connection) -> None:
+    """Until somebody wants a lock in this database that another has."""
+    waits = (
+        "SELECT count(*) FROM pg_locks WHERE NOT granted"
+        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
+    deadline_s = time.monotonic() + 60
+    while rows(observer, waits) == [0]:
+        assert time.monotonic() < deadline_s, "nobody waits"
+        time.sleep(0.02)
+
+
 def test_what_breaks_in_commit_is_stored_once_all_the_same(
     proxy: Proxy, observer: psycopg.Connection
 ) -> None:
@@ -177,6 +189,30 @@ def test_a_database_that_does_not_answer_counts_as_away(
     assert stored(observer) == [0, 1, 2]
 
 
+def test_the_link_is_confirmed_twice_a_second_and_never_beyond_what_is_stored(
+    database_url: str, observer: psycopg.Connection
+) -> None:
+    def confirm(store: Store, seconds: float) -> None:
+        store.flush(NOON + timedelta(seconds=seconds), seconds)
+
+    seen = "SELECT extract(epoch FROM last_seen_at - started_at)::float8 FROM link_interval"
+    store = Store(database_url, "isslive", 1000, monotonic_s=lambda: 0.0)
+    store.add_transitions([Transition(LinkState.LIVE, NOON)])
+    for seconds in (0.0, 0.4, 0.6, 1.0):
+        confirm(store, seconds)
+    # The last one came too soon after the one before.
+    flush_until(store, lambda: rows(observer, seen) == [0.6])
+    with locked(database_url, "telemetry_revision"):
+        store.add([reading(1)])
+        for seconds in (2.0, 3.0):
+            confirm(store, seconds)
+        wait_until_somebody_waits(observer)
+        assert rows(observer, seen) == [0.6]
+    flush_until(store, lambda: rows(observer, seen) == [3.0])
+    assert store.finish(None)
+    assert stored(observer) == [1]
+
+
 def test_the_link_through_a_spool_and_a_crash_is_as_if_nothing_had_been(
     database_url: str, observer: psycopg.Connection, tmp_path: Path
 ) -> None:
@@ -211,7 +247,7 @@ def test_when_nobody_takes_anything_memory_is_bounded_and_it_goes_on_afterwards(
     store = Store(database_url, "isslive", 50, spool=Spool(tmp_path, 2000))
     number = 0
     with locked(database_url, "telemetry_revision"):
-        deadline_s = time.monotonic() + 20
+        deadline_s = time.monotonic() + 120
         while store.room() or "the spool has reached its limit" not in caplog.text:
             assert time.monotonic() < deadline_s
             if store.room():
@@ -244,6 +280,29 @@ def test_torn_records_are_told_in_the_database_and_the_rest_is_stored(
     assert stored(observer) == [0, 1]
     told = rows(observer, "SELECT reason, fields FROM rejected_reading")
     assert told == [("spool_damaged", {"records": 1, "count": 1})]
+
+
+@pytest.mark.every_edition
+def test_late_readings_wait_while_their_day_is_put_in_order_and_are_then_stored(
+    database_url: str, observer: psycopg.Connection, tmp_path: Path
+) -> None:
+    store = Store(database_url, "isslive", 1000, spool=Spool(tmp_path, 1 << 24))
+    store.add([reading(0)])
+    flush_until(store, lambda: store.waiting() == 0)
+    observer.execute("UPDATE telemetry_revision SET updated_at = updated_at - interval '2 hours'")
+    with psycopg.connect(database_url) as maintenance:
+        done = maintenance.execute(
+            "SELECT order_chunk(%s, %s)", (NOON.replace(hour=0), NOON + timedelta(days=3))
+        ).fetchone()
+        assert done == (True,)
+        store.add([reading(1)])
+        wait_until_somebody_waits(observer)
+        # What cannot wait in memory for long is on the disk meanwhile.
+        flush_until(store, lambda: store.in_memory() == 0)
+        assert store.waiting() == 1
+    flush_until(store, lambda: store.waiting() == 0)
+    assert store.finish(None)
+    assert stored(observer) == [0, 1]
 
 
 def test_a_hostile_feed_stores_a_hundred_rejections_a_minute_and_their_number(

@@ -10,7 +10,6 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
 
@@ -42,13 +41,11 @@ def listening(url: str, capacity: int = 100_000) -> Iterator[tuple[TlcpFeed, Bou
         assert not [thread for thread in threading.enumerate() if thread.name == "tlcp_feed"]
 
 
-def wait_until(condition: Callable[[], object], timeout_s: float = 20.0) -> float:
-    """Seconds until it was so."""
-    started = time.monotonic()
+def wait_until(condition: Callable[[], object], timeout_s: float = 60.0) -> None:
+    deadline = time.monotonic() + timeout_s
     while not condition():
-        assert time.monotonic() - started < timeout_s, "it did not happen in time"
+        assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.005)
-    return time.monotonic() - started
 
 
 def publish(server: SimulatorServer, first: int, last: int, padding: str = "") -> None:
@@ -70,12 +67,15 @@ def simulator() -> Iterator[ServerThread]:
         yield simulator
 
 
-def test_a_closed_connection_is_noticed_and_replaced_at_once(simulator: ServerThread) -> None:
+def test_a_closed_connection_is_noticed_by_its_end_and_not_by_silence(
+    simulator: ServerThread, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("ingest_daemon.tlcp_feed.PATIENCE_S", 3600.0)
     with listening(simulator.url) as (feed, _):
         wait_until(is_connected(feed))
         simulator.call(lambda server: server.faults.drop())
-        assert wait_until(lambda: feed.connection() is Connection.DISCONNECTED) < 0.5
-        assert wait_until(is_connected(feed)) < 1.0
+        wait_until(lambda: "the connection has ended" in caplog.text)
+        wait_until(is_connected(feed))
 
 
 @pytest.mark.slow
@@ -111,9 +111,8 @@ def test_a_feed_that_waits_for_room_can_be_closed(simulator: ServerThread) -> No
     wait_until(lambda: len(events))
     simulator.call(lambda server: publish(server, 1, 100))
     wait_until(lambda: len(events) == 10)
-    started = time.monotonic()
+    # Were it to wait for room, this would be for ever.
     feed.close()
-    assert time.monotonic() - started < 2.0
     wait_until(lambda: not bound(simulator))
     # What it had read but found no room for is not lost.
     taken = events.take(1000)
@@ -125,16 +124,19 @@ def test_a_feed_that_waits_for_room_can_be_closed(simulator: ServerThread) -> No
 
 
 @pytest.mark.parametrize("fault", ["drop", "forget", "loop"])
-def test_a_feed_can_be_closed_at_any_moment(fault: str, simulator: ServerThread) -> None:
+def test_a_feed_can_be_closed_at_any_moment(
+    fault: str, simulator: ServerThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Who closes it waits for none of these.
+    for limit in ("PATIENCE_S", "CONNECT_TIMEOUT_S"):
+        monkeypatch.setattr(f"ingest_daemon.tlcp_feed.{limit}", 3600.0)
     for moment in range(12):
         feed = TlcpFeed(simulator.url, "ISSLIVE", BoundedQueue(100))
         feed.open([LEVEL])
         time.sleep(0.002 * moment)
         simulator.call(lambda server: getattr(server.faults, fault)())
         time.sleep(0.0005 * (moment % 3))
-        started = time.monotonic()
         feed.close()
-        assert time.monotonic() - started < 1.5
 
 
 def test_a_closed_feed_can_be_opened_again(simulator: ServerThread) -> None:
@@ -150,20 +152,16 @@ def test_a_closed_feed_can_be_opened_again(simulator: ServerThread) -> None:
         assert values == [str(number)]
 
 
-def test_a_server_that_refuses_for_ever_is_asked_ever_more_rarely(simulator: ServerThread) -> None:
-    asked: list[float] = []
+def test_a_server_that_refuses_for_ever_is_asked_ever_more_rarely(caplog: pytest.LogCaptureFixture) -> None:
+    def pauses() -> list[float]:
+        arguments = [record.args for record in caplog.records if "trying again" in record.msg]
+        return [float(each["pause_s"]) for each in arguments if isinstance(each, dict)]  # type: ignore[arg-type]
 
-    class Refusing(Switchboard):
-        def create(self, *arguments: Any) -> Any:
-            asked.append(time.monotonic())
-            return super().create(*arguments)
-
-    with ServerThread(lambda: SimulatorServer(switchboard=Refusing(adapter_set="OTHER"))) as refusing:
-        with listening(refusing.url):
-            wait_until(lambda: len(asked) == 6)
-        pauses = [later - earlier for earlier, later in pairwise(asked)]
-        for attempt, pause in enumerate(pauses):
-            assert 0.05 * 2**attempt <= pause < 0.1 * 2**attempt + 0.3
+    refusing = SimulatorServer(switchboard=Switchboard(adapter_set="OTHER"))
+    with ServerThread(lambda: refusing) as server, listening(server.url):
+        wait_until(lambda: len(pauses()) >= 6)
+    for attempt, pause in enumerate(pauses()):
+        assert 0.05 * 2**attempt <= pause <= 0.1 * 2**attempt
 
 
 class HostileServer:

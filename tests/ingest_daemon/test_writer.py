@@ -141,7 +141,7 @@ def test_listeners_are_told_of_new_readings_only(
     owner.execute("LISTEN telemetry_stored")
     writer = Writer(writer_connection)
     writer.store([reading(0)], [])
-    assert len(list(owner.notifies(timeout=5, stop_after=1))) == 1
+    assert len(list(owner.notifies(timeout=60, stop_after=1))) == 1
     writer.store([reading(0)], [rejection()])
     assert list(owner.notifies(timeout=0.2)) == []
 
