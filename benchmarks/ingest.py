@@ -98,7 +98,7 @@ def _arguments() -> argparse.Namespace:
     arguments.add_argument(
         "--in-flight",
         type=int,
-        default=20_000,
+        default=100_000,
         help="updates under way at once without --rate (default: %(default)d)",
     )
     arguments.add_argument(
