@@ -49,6 +49,9 @@ From = Annotated[datetime | None, _From]
 To = Annotated[datetime | None, _To]
 _RECORDING_HELP = "CSV, plain or .gz: ts_utc,value or ts_utc,item,value or timestamp_hours,item,value."
 Item = Annotated[str | None, typer.Option(help="The channel of a recording without an item column.")]
+Year = Annotated[
+    int | None, typer.Option(min=1998, max=2261, help="The year of a recording in timestamp_hours.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON value on one line.")]
 
 
@@ -204,6 +207,7 @@ def detect(
     end: To = None,
     from_csv: Annotated[Path | None, typer.Option(help="A recording instead of the database.")] = None,
     item: Item = None,
+    year: Year = None,
     as_json: AsJson = False,
 ) -> None:
     """Run a detector by hand and print its events; stores nothing."""
@@ -213,7 +217,7 @@ def detect(
 
     detector = find_detector(name)
     if from_csv is not None:
-        events = detect_in_recording(detector, from_csv, item)
+        events = detect_in_recording(detector, from_csv, item, year)
     elif start is not None and end is not None:
         with open_store(_settings(), _SIGNALS) as url:
             events = detect_in_store(detector, url, start, end)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,15 @@ def find_detector(name: str) -> Detector:
         raise MendableError(str(error.args[0])) from error
 
 
-def detect_in_recording(detector: Detector, recording: Path, item: str | None) -> list[DetectedEvent]:
-    """All events in a CSV file; a file of one channel is the detector's first item unless told otherwise."""
+def detect_in_recording(
+    detector: Detector, recording: Path, item: str | None, year: int | None = None
+) -> list[DetectedEvent]:
+    """All events in a CSV file; a file of one channel is the detector's first item unless told otherwise.
+
+    `year` is that of a file of the feed's hours; without it, they are dated like the feed itself.
+    """
     try:
-        window = read_recording(recording, item or detector.items[0])
+        window = read_recording(recording, item or detector.items[0], year=year, now=datetime.now(UTC))
     except RecordingError as error:
         raise MendableError(str(error)) from error
     return detector.detect(window)

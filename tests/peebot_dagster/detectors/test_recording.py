@@ -48,6 +48,31 @@ def test_a_recording_is_a_window(tmp_path: Path, text: str, compressed: bool) ->
 
 
 @pytest.mark.parametrize(
+    ("hours", "now", "moment"),
+    [
+        ("24.0", datetime(2025, 6, 1, tzinfo=UTC), datetime(2025, 1, 1, tzinfo=UTC)),
+        ("8760.0", datetime(2025, 6, 1, tzinfo=UTC), datetime(2024, 12, 30, tzinfo=UTC)),
+        ("24.2", datetime(2024, 12, 31, 23, 59, tzinfo=UTC), datetime(2024, 1, 1, 0, 12, tzinfo=UTC)),
+        ("24.1", datetime(2024, 12, 31, 23, 59, tzinfo=UTC), datetime(2025, 1, 1, 0, 6, tzinfo=UTC)),
+    ],
+)
+def test_the_feed_s_hours_are_of_the_latest_year_that_is_not_in_the_future(
+    tmp_path: Path, hours: str, now: datetime, moment: datetime
+) -> None:
+    path = write(tmp_path, f"timestamp_hours,item,value\n{hours},A,5\n")
+    assert read_recording(path, now=now).readings["ts"].tolist() == [moment]
+
+
+def test_the_first_row_of_a_file_of_hours_decides_on_its_year(tmp_path: Path) -> None:
+    path = write(tmp_path, "timestamp_hours,item,value\n8783.5,A,5\n8784.5,A,6\n8807.99,A,7\n")
+    window = read_recording(path, year=2024)
+    assert window.start == datetime(2024, 12, 30, 23, 30, tzinfo=UTC)
+    assert window.readings["ts"].dt.year.tolist() == [2024, 2024, 2024]
+    with pytest.raises(RecordingError, match="the year must be given"):
+        read_recording(path)
+
+
+@pytest.mark.parametrize(
     ("text", "line", "fault"),
     [
         ("", 1, "the header is ''"),
@@ -62,6 +87,8 @@ def test_a_recording_is_a_window(tmp_path: Path, text: str, compressed: bool) ->
         ("ts_utc,value\n2025-01-10T12:00:00Z,nan\n", 2, "value is 'nan'"),
         ("ts_utc,value\n2025-01-10T12:00:00Z,inf\n", 2, "value is 'inf'"),
         ("ts_utc,item,value\n2025-01-10T12:00:00Z,,5\n", 2, "item is empty"),
+        ("timestamp_hours,item,value\n0,A,5\n", 2, "timestamp_hours is '0'"),
+        ("timestamp_hours,item,value\nnoon,A,5\n", 2, "expected hours since January 0.0"),
         ('ts_utc,value\n2025-01-10T12:00:00Z,"5\n', 2, "unexpected end of data"),
         ("ts_utc,value\n2025-01-10T12:00:00Z," + "5" * 5000 + "x\n", 2, "value is '5555"),
     ],
