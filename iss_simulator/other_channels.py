@@ -8,34 +8,22 @@ import math
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from operator import attrgetter
 from random import Random
 from zlib import crc32
 
 from iss_simulator.catalogue import Channel
 from iss_simulator.feed import Update, sample_phase
-
-BUCKET = timedelta(minutes=1)
-"""Updates are made minute by minute, each from its own seed: no minute needs the ones before it."""
+from iss_simulator.minutes import bucket_of, bucket_start
+from iss_simulator.truth import TrueEvent
 
 _SECONDS_PER_BUCKET = 60
 _ORBIT_S = 5_560.0
 _STATE_BLOCK_MINUTES = 360
 _STATE_CHANGE_SHARE = 0.6
 _BUSIEST_SHARE = 0.9
-_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _by_time = attrgetter("ts", "item")
-
-
-def bucket_of(moment: datetime) -> int:
-    """The number of the minute that holds the moment."""
-    return (moment - _EPOCH) // BUCKET
-
-
-def bucket_start(bucket: int) -> datetime:
-    """The first moment of a minute (UTC)."""
-    return _EPOCH + bucket * BUCKET
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +89,7 @@ class OtherChannels:
     """The channels' updates; `rate` is the nominal total in updates a second."""
 
     def __init__(self, seed: int, channels: Sequence[Channel], rate: float) -> None:
+        self.items = frozenset(channel.item for channel in channels)
         measured = [channel for channel in channels if channel.kind != "state"]
         slots_per_s = max(1, math.ceil(rate / (0.6 * len(measured)))) if measured else 1
         chances = _chances(seed, measured, rate / slots_per_s)
@@ -139,6 +128,10 @@ class OtherChannels:
                     break
         for switch in self._switches:
             yield switch.initial(at)
+
+    def truth_between(self, since: datetime, until: datetime) -> list[TrueEvent]:
+        """They have no story."""
+        return []
 
 
 def _chances(seed: int, channels: Sequence[Channel], per_slot: float) -> list[float]:

@@ -13,9 +13,11 @@ from iss_simulator.agenda import Rehearsal
 from iss_simulator.airlock import Airlock
 from iss_simulator.catalogue import Channel, packaged_channels
 from iss_simulator.feed import CLOCK_ITEM, GOOD, YEAR_ITEM, Update, clock_update, sample_phase, year_update
-from iss_simulator.other_channels import OtherChannels, bucket_of, bucket_start
+from iss_simulator.minutes import bucket_of, bucket_start
+from iss_simulator.other_channels import OtherChannels
+from iss_simulator.power import PowerSystem
 from iss_simulator.signal_loss import LOST, SignalLoss, heard
-from iss_simulator.story import Story
+from iss_simulator.story import PacedPart, Story
 from iss_simulator.truth import TrueEvent
 from iss_simulator.urine_tank import UrineTank
 from iss_simulator.water_system import WaterSystem
@@ -51,12 +53,14 @@ class Station:
             Airlock(seed, since),
         )
         self._story_items = frozenset(item for story in self._stories for item in story.updates)
-        own = {CLOCK_ITEM, YEAR_ITEM, *self._story_items}
-        others = [channel for channel in channels or packaged_channels() if channel.item not in own]
-        self._others = OtherChannels(seed, others, max(0.0, rate - _TICKS_PER_S))
-        self._other_items = frozenset(channel.item for channel in others)
+        channels = channels or packaged_channels()
+        power = PowerSystem(seed, {channel.item for channel in channels})
+        own = {CLOCK_ITEM, YEAR_ITEM, *self._story_items, *power.items}
+        others = [channel for channel in channels if channel.item not in own]
+        rest = max(0.0, rate - _TICKS_PER_S - power.rate)
+        self._paced: tuple[PacedPart, ...] = (power, OtherChannels(seed, others, rest))
         self._told_until = since
-        self.items = (*sorted(own), *sorted(self._other_items))
+        self.items = (*sorted(own), *sorted(channel.item for channel in others))
 
     def updates(
         self, until: datetime = FOR_EVER, items: Collection[str] | None = None, start: datetime | None = None
@@ -76,13 +80,14 @@ class Station:
         """What the ground heard before `until`.
 
         Thinned, all that belongs to a story is complete, the clock ticks once a minute, and each other
-        channel has about one of its true updates in ten minutes.
+        channel has about one of its true updates in ten minutes; the power system's are complete around
+        sunset and sunrise.
         """
         if not thin:
             yield from self.updates(until)
             return
         details = _once_a_minute(self.updates(until, {CLOCK_ITEM, *self._story_items}))
-        yield from merge(details, self._thinned_others(until), key=_moment)
+        yield from merge(details, self._thinned(until), key=_moment)
 
     def snapshot(self, at: datetime) -> Iterator[Update]:
         """The last thing that the ground heard of each channel before a moment, with its old time."""
@@ -93,7 +98,8 @@ class Station:
             story.tell(moment)
             for updates in story.updates.values():
                 yield updates[max(0, bisect_left(updates, moment, key=_moment) - 1)]
-        yield from self._others.snapshot(moment)
+        for part in self._paced:
+            yield from part.snapshot(moment)
         yield year_update(moment)
         yield clock_update(moment, LOST if gap and gap.is_announced else GOOD)
 
@@ -112,6 +118,8 @@ class Station:
         for story in self._stories:
             story.tell(until)
             events += (self._as_heard(event) for event in story.truth if event.started_at < until)
+        for part in self._paced:
+            events += map(self._as_heard, part.truth_between(self._since, until))
         return sorted(events, key=attrgetter("started_at"))
 
     def _as_heard(self, event: TrueEvent) -> TrueEvent:
@@ -122,7 +130,7 @@ class Station:
 
     def _spoken(self, first: int, until: datetime, items: Collection[str] | None) -> Iterator[Update]:
         """All that the station says from a minute on, heard or not."""
-        wants_others = items is None or not self._other_items.isdisjoint(items)
+        paced = [part for part in self._paced if items is None or not set(part.items).isdisjoint(items)]
         wants_ticks = items is None or CLOCK_ITEM in items
         stories = [s for s in self._stories if items is None or not s.updates.keys().isdisjoint(items)]
         bucket = first
@@ -137,14 +145,15 @@ class Station:
             if wants_ticks:
                 first_tick = start + sample_phase(CLOCK_ITEM)
                 updates += (clock_update(first_tick + timedelta(seconds=second)) for second in range(60))
-            if wants_others:
-                updates += self._others.updates(bucket)
+            for part in paced:
+                updates += part.updates(bucket)
             yield from sorted(updates, key=_moment)
             bucket += 1
 
-    def _thinned_others(self, until: datetime) -> Iterator[Update]:
+    def _thinned(self, until: datetime) -> Iterator[Update]:
         for bucket in range(bucket_of(self._since), bucket_of(until) + 1):
-            for update in self._others.thinned(bucket, _THIN_TO_ONE_IN_MINUTES):
+            updates = (u for part in self._paced for u in part.thinned(bucket, _THIN_TO_ONE_IN_MINUTES))
+            for update in sorted(updates, key=_moment):
                 if self._since <= update.ts < until and self._signal_loss.at(update.ts) is None:
                     yield update
 

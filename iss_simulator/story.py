@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from typing import Protocol
 
@@ -29,4 +29,28 @@ class Story(Protocol):
 
     def tell(self, until: datetime) -> None:
         """Go on at least until all updates up to that moment, and all truths that begin by it, are known."""
+        ...
+
+
+class PacedPart(Protocol):
+    """A part of the station that speaks so much that it is made minute by minute: it can be asked for any
+    minute at any time, and keeps nothing. Minutes have the numbers of `iss_simulator.minutes`."""
+
+    @property
+    def items(self) -> Collection[str]: ...
+
+    def updates(self, bucket: int) -> list[Update]:
+        """All updates of one minute, in order of time."""
+        ...
+
+    def thinned(self, bucket: int, keep_one_in: int) -> list[Update]:
+        """A sparse, true part of `updates`."""
+        ...
+
+    def snapshot(self, at: datetime) -> Iterator[Update]:
+        """The last update of each item before a moment."""
+        ...
+
+    def truth_between(self, since: datetime, until: datetime) -> list[TrueEvent]:
+        """What really happens from `since` on and before `until`, in order of time."""
         ...

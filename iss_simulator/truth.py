@@ -20,6 +20,7 @@ Kind = Literal[
     "airlock_depressurisation",
     "airlock_partial_depressurisation",
     "spacewalk",
+    "orbital_night",
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
