@@ -9,6 +9,7 @@ from types import MappingProxyType
 from peebot_dagster.detectors.airlock import AirlockDetector
 from peebot_dagster.detectors.candidate import Candidate, load_detector
 from peebot_dagster.detectors.detector import Detector
+from peebot_dagster.detectors.orbit import OrbitDetector
 from peebot_dagster.detectors.signal import SignalDetector
 from peebot_dagster.detectors.urine_tank import UrineTankDetector
 
@@ -27,6 +28,7 @@ def detectors_by_settings(environment: Mapping[str, str]) -> tuple[Detector, ...
         ),
         SignalDetector(),
         AirlockDetector(),
+        OrbitDetector(),
         *(
             Candidate(load_detector(reference))
             for reference in environment.get("PEEBOT_CANDIDATES", "").split()
