@@ -6,10 +6,11 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from peebot_dagster.posts.outcomes import Message, Publisher, PublishResult
+from peebot_dagster.posts.outcomes import Message, Publisher, PublishRefused, PublishResult
 
 log = logging.getLogger(__name__)
 
@@ -28,14 +29,32 @@ class DryRun:
         return PublishResult(external_id=None)
 
 
+@dataclass
+class LatePublisher:
+    """A platform whose library is loaded with the first post: one is slow, and most runs post nothing."""
+
+    platform: str
+    load: Callable[[], Publisher] = field(repr=False)
+    _loaded: Publisher | None = field(default=None, repr=False)
+
+    def publish(self, message: Message) -> PublishResult:
+        if self._loaded is None:
+            try:
+                self._loaded = self.load()
+            except Exception as error:
+                raise PublishRefused("unavailable", type(error).__name__) from error
+        return self._loaded.publish(message)
+
+
 @dataclass(frozen=True)
 class Platform:
     """A platform that can be posted on: which variable holds which credential, and how to get its publisher.
 
-    `load` is called with the credentials; it imports the platform's library, which is slow or missing.
+    `load` is called with the credentials, and imports the `library`.
     """
 
     title: str
+    library: str
     variables: Mapping[str, str]
     load: Callable[[Mapping[str, str]], Publisher]
     optional: Mapping[str, str] = field(default_factory=dict)
@@ -46,19 +65,17 @@ class Platform:
         """The variables that are not set."""
         return [name for name in self.variables.values() if not environment.get(name, "").strip()]
 
-    def publisher(self, environment: Mapping[str, str]) -> Publisher:
+    def publisher(self, name: str, environment: Mapping[str, str]) -> Publisher:
         """The publisher with the credentials of the environment, none of which is missing."""
-        names = {**self.variables, **self.optional}
-        given = {key: environment.get(name, "").strip() for key, name in names.items()}
+        variables = {**self.variables, **self.optional}
+        given = {key: environment.get(variable, "").strip() for key, variable in variables.items()}
+        credentials = {key: value for key, value in given.items() if value}
         for key in self.urls:
-            if given[key] and not _is_safe(given[key]):
-                raise PlatformError(f"{names[key]} must begin with https://")
-        try:
-            return self.load({key: value for key, value in given.items() if value})
-        except ModuleNotFoundError as error:
-            raise PlatformError(
-                f"{self.title} needs the package {error.name}: install peebot[{self.title.lower()}]"
-            ) from error
+            if key in credentials and not _is_safe(credentials[key]):
+                raise PlatformError(f"{variables[key]} must begin with https://")
+        if find_spec(self.library) is None:
+            raise PlatformError(f"{self.title} needs the package {self.library}: install peebot[{name}]")
+        return LatePublisher(name, lambda: self.load(credentials))
 
 
 def _is_safe(url: str) -> bool:
@@ -93,6 +110,7 @@ def _mastodon(credentials: Mapping[str, str]) -> Publisher:
 PLATFORMS: Mapping[str, Platform] = {
     "x": Platform(
         "X",
+        "tweepy",
         {
             "consumer_key": "PEEBOT_X_CONSUMER_KEY",
             "consumer_secret": "PEEBOT_X_CONSUMER_SECRET",
@@ -103,6 +121,7 @@ PLATFORMS: Mapping[str, Platform] = {
     ),
     "bluesky": Platform(
         "Bluesky",
+        "atproto",
         {"handle": "PEEBOT_BLUESKY_HANDLE", "app_password": "PEEBOT_BLUESKY_APP_PASSWORD"},
         _bluesky,
         optional={"service": "PEEBOT_BLUESKY_SERVICE"},
@@ -110,6 +129,7 @@ PLATFORMS: Mapping[str, Platform] = {
     ),
     "mastodon": Platform(
         "Mastodon",
+        "mastodon",
         {"url": "PEEBOT_MASTODON_URL", "access_token": "PEEBOT_MASTODON_ACCESS_TOKEN"},
         _mastodon,
         urls=("url",),
@@ -153,4 +173,6 @@ def publishers_from_environment(environment: Mapping[str, str] = os.environ) -> 
             missing = platform.missing(environment)
             if 0 < len(missing) < len(platform.variables):
                 log.warning("Nothing is posted on %s: %s not set", platform.title, ", ".join(missing))
-    return tuple(DryRun() if name == DRY_RUN else PLATFORMS[name].publisher(environment) for name in names)
+    return tuple(
+        DryRun() if name == DRY_RUN else PLATFORMS[name].publisher(name, environment) for name in names
+    )

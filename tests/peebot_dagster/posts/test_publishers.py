@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
-from peebot_dagster.posts.outcomes import Message, PublishResult
+from peebot_dagster.posts.outcomes import Message, Publisher, PublishRefused, PublishResult
 from peebot_dagster.posts.publishers import (
     PLATFORMS,
     DryRun,
+    LatePublisher,
     PlatformError,
     platforms_from_environment,
     publishers_from_environment,
@@ -109,10 +110,33 @@ def test_a_credential_is_never_sent_without_tls_beyond_this_machine(url: str) ->
 def test_a_library_that_is_not_installed_is_named_with_the_extra_that_brings_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.delitem(sys.modules, "peebot_dagster.posts.bluesky_publisher", raising=False)
     monkeypatch.setitem(sys.modules, "atproto", None)
     with pytest.raises(PlatformError, match=r"Bluesky needs the package atproto: install peebot\[bluesky\]"):
         publishers_from_environment(OTHERS)
+
+
+def test_a_library_that_fails_to_load_has_certainly_published_nothing(
+    message: Callable[..., Message],
+) -> None:
+    def broken() -> Publisher:
+        raise ImportError("libfoo.so.1: token-1234")
+
+    with pytest.raises(PublishRefused, match=r"^unavailable: ImportError$"):
+        LatePublisher("mastodon", broken).publish(message())
+
+
+def test_a_library_is_loaded_with_the_first_post_and_once(message: Callable[..., Message]) -> None:
+    loads: list[int] = []
+
+    def load() -> Publisher:
+        loads.append(1)
+        return DryRun()
+
+    publisher = LatePublisher("x", load)
+    assert loads == []
+    for _ in range(2):
+        publisher.publish(message())
+    assert loads == [1]
 
 
 def test_credentials_never_show_in_a_repr(credentials: dict[str, str]) -> None:
