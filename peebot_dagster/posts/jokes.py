@@ -160,13 +160,13 @@ class Conditions(_Entry):
 
 
 _RARITY = {
-    "holiday": 40,
-    "biggest_in_days": 20,
-    "longest_pause_in_days": 20,
-    "same_size_in_a_row": 8,
-    "visits_in_hour": 6,
+    "holiday": 400,
+    "biggest_in_days": 150,
+    "longest_pause_in_days": 150,
+    "same_size_in_a_row": 30,
+    "visits_in_hour": 20,
 }
-"""The weight of a condition that is seldom met; the others weigh 1."""
+"""The weight of a condition that is seldom met, beside some 150 jokes; other conditions weigh 1."""
 
 
 class Template(_Entry):

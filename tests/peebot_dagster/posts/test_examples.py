@@ -33,13 +33,21 @@ def test_a_months_examples_know_records_streaks_and_the_week() -> None:
     assert {"biggest_in_days", "same_size_in_a_row", "week_ml", "holiday", "processing"} <= known
 
 
-def test_a_holidays_jokes_are_told_on_their_day() -> None:
+@pytest.mark.parametrize(
+    ("day", "jokes"),
+    [
+        (date(2026, 11, 19), {"above-all-nations", "waited-all-year"}),
+        (date(2026, 12, 24), {"night-before-christmas"}),
+        (date(2028, 2, 29), {"leap-of-relief"}),
+    ],
+)
+def test_a_holidays_jokes_are_told_on_their_day(day: date, jokes: set[str]) -> None:
     told = {
         example.post.template
-        for example in examples(14, 1, date(2026, 11, 19), load_jokes())
-        if example.facts.holiday
+        for example in examples(30, 1, day, load_jokes())
+        if example.facts.started_at.date() == day
     }
-    assert {"above-all-nations", "waited-all-year"} <= told
+    assert jokes <= told
 
 
 def test_events_of_another_type_have_their_own_jokes_and_one_without_any_is_named() -> None:
