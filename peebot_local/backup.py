@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 import tempfile
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import IO, cast
 
 import psycopg
 from psycopg import sql as pgsql
@@ -26,13 +23,13 @@ from peebot_local.database import (
     mendable,
     migrate_databases,
 )
+from peebot_local.database_dump import dump_database, load_database, restoring_timescaledb
 from peebot_local.display import Steps
 from peebot_local.errors import MendableError
-from peebot_local.postgres_programs import connection_arguments, find_program
+from peebot_local.postgres_programs import find_program
 
 STORE, DAGSTER = "peebot", "dagster"
 _MANIFEST = "manifest.json"
-_PIECE = 1 << 20
 _IS_EMPTY = """
 SELECT NOT EXISTS (
     SELECT FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
@@ -72,7 +69,7 @@ def backup(database_url: str, file: Path, now: datetime, steps: Steps) -> None:
                 steps.step(f"Dumping {names[which]}"),
                 archive.open(_member(which), "w", force_zip64=True) as member,
             ):
-                _dump(program, make_conninfo(database_url, dbname=names[which]), member)
+                dump_database(program, make_conninfo(database_url, dbname=names[which]), member)
 
 
 def restore(database_url: str, dagster_home: Path, file: Path, force: bool, steps: Steps) -> None:
@@ -97,8 +94,8 @@ def restore(database_url: str, dagster_home: Path, file: Path, force: bool, step
             version = manifest.timescaledb if which == STORE else None
             with steps.step(f"Restoring {name}"), archive.open(_member(which)) as dump:
                 _make_empty(database_url, name)
-                with _restoring_timescaledb(url, version):
-                    _load(program, url, dump)
+                with restoring_timescaledb(url, version):
+                    load_database(program, url, dump)
     with steps.step("Bringing the databases to the newest schema"):
         forget_migration(dagster_home)
         migrate_databases(database_url, dagster_home)
@@ -143,44 +140,6 @@ def _complete_or_not_at_all(file: Path) -> Iterator[Path]:
         raise MendableError(f"cannot write {file} ({error.strerror}); free some space") from error
     finally:
         unfinished.unlink(missing_ok=True)
-
-
-def _dump(program: Path, url: str, member: IO[bytes]) -> None:
-    arguments, environment = connection_arguments(url)
-    # Stderr goes to a file: a full pipe would stop the dump.
-    with tempfile.TemporaryFile() as complaints:
-        with subprocess.Popen(  # noqa: S603
-            [program, "--format=custom", *arguments],
-            stdout=subprocess.PIPE,
-            stderr=complaints,
-            env=environment,
-        ) as process:
-            shutil.copyfileobj(cast(IO[bytes], process.stdout), member, _PIECE)
-        if process.returncode != 0:
-            complaints.seek(0)
-            raise _failure("pg_dump failed; mend what it says and try again", complaints.read())
-
-
-def _load(program: Path, url: str, dump: IO[bytes]) -> None:
-    arguments, environment = connection_arguments(url)
-    options = ["--no-owner", "--no-privileges", "--exit-on-error"]
-    with tempfile.TemporaryFile() as complaints:
-        with (
-            subprocess.Popen(  # noqa: S603
-                [program, *options, *arguments], stdin=subprocess.PIPE, stderr=complaints, env=environment
-            ) as process,
-            suppress(BrokenPipeError),  # that it has stopped reading shows in its exit code
-            cast(IO[bytes], process.stdin) as pipe,
-        ):
-            shutil.copyfileobj(dump, pipe, _PIECE)
-        if process.returncode != 0:
-            complaints.seek(0)
-            reason = "pg_restore failed; mend what it says and restore again with --force"
-            raise _failure(reason, complaints.read())
-
-
-def _failure(message: str, complaints: bytes) -> MendableError:
-    return MendableError(message, tuple(complaints.decode(errors="replace").strip().splitlines()[-8:]))
 
 
 @contextmanager
@@ -230,19 +189,3 @@ def _require_timescaledb(connection: psycopg.Connection, version: str | None) ->
             f"the backup is of TimescaleDB {version}, which this server does not have; "
             "restore it on a server with that version, and update TimescaleDB there"
         )
-
-
-@contextmanager
-def _restoring_timescaledb(url: str, version: str | None) -> Iterator[None]:
-    """Within the block TimescaleDB takes its own tables as they come; without one, nothing."""
-    if version is None:
-        yield
-        return
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(
-            pgsql.SQL("CREATE EXTENSION IF NOT EXISTS timescaledb VERSION {}").format(pgsql.Literal(version))
-        )
-        connection.execute("SELECT timescaledb_pre_restore()")
-    yield
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("SELECT timescaledb_post_restore()")

