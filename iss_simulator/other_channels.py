@@ -108,7 +108,7 @@ class OtherChannels:
         sources: Iterable[Quantity | Switch] = (*self._quantities, *self._switches)
         return sorted((update for source in sources for update in source.updates(bucket)), key=_by_time)
 
-    def thinned(self, bucket: int, keep_one_in: int) -> list[Update]:
+    def thinned(self, bucket: int, keep_one_in: int, is_back: bool = False) -> list[Update]:
         """A sparse, true part of `updates`: one a channel in `keep_one_in` minutes, and all state changes."""
         some = [
             next(source.updates(bucket), None)

@@ -49,6 +49,7 @@ _TURNED_AWAY_SHARE = 0.1
 _DARK_SLOPE_S = 15.0
 _LOAD_PERIOD_S = 13_300.0
 _SNAPSHOT_MINUTES = 10
+_DENSER = 3
 _by_time = attrgetter("ts", "item")
 
 
@@ -92,10 +93,14 @@ class PowerSystem:
         """All updates of one minute, in order of time."""
         return sorted((update for item in self.items for update in self._of(item, bucket)), key=_by_time)
 
-    def thinned(self, bucket: int, keep_one_in: int) -> list[Update]:
-        """A sparse, true part of `updates`: all around sunset and sunrise, else one in so many minutes."""
-        if self._sun_rises_or_sets(bucket):
+    def thinned(self, bucket: int, keep_one_in: int, is_back: bool = False) -> list[Update]:
+        """A sparse, true part of `updates`: all around sunset and sunrise, and when the signal `is_back`.
+
+        Of the rest some more than of other channels, for it tells of day and night only as a whole.
+        """
+        if is_back or self._sun_rises_or_sets(bucket):
             return self.updates(bucket)
+        keep_one_in = max(1, keep_one_in // _DENSER)
         some = sorted(self.items)[bucket % keep_one_in :: keep_one_in]
         return sorted(filter(None, (next(self._of(item, bucket), None) for item in some)), key=_by_time)
 

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from heapq import merge
+from itertools import chain
 from operator import attrgetter
 
 from iss_simulator.agenda import Rehearsal
@@ -80,8 +81,8 @@ class Station:
         """What the ground heard before `until`.
 
         Thinned, all that belongs to a story is complete, the clock ticks once a minute, and each other
-        channel has about one of its true updates in ten minutes; the power system's are complete around
-        sunset and sunrise.
+        channel has about one of its true updates in ten minutes; the power system's are denser, and complete
+        around sunset and sunrise.
         """
         if not thin:
             yield from self.updates(until)
@@ -151,9 +152,11 @@ class Station:
             bucket += 1
 
     def _thinned(self, until: datetime) -> Iterator[Update]:
+        ends = [bucket_of(gap.ended_at) for gap in self._signal_loss.between(self._since, until)]
+        back = {end + later for end in ends for later in (0, 1)}
         for bucket in range(bucket_of(self._since), bucket_of(until) + 1):
-            updates = (u for part in self._paced for u in part.thinned(bucket, _THIN_TO_ONE_IN_MINUTES))
-            for update in sorted(updates, key=_moment):
+            parts = (part.thinned(bucket, _THIN_TO_ONE_IN_MINUTES, bucket in back) for part in self._paced)
+            for update in sorted(chain.from_iterable(parts), key=_moment):
                 if self._since <= update.ts < until and self._signal_loss.at(update.ts) is None:
                     yield update
 

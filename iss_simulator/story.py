@@ -43,8 +43,8 @@ class PacedPart(Protocol):
         """All updates of one minute, in order of time."""
         ...
 
-    def thinned(self, bucket: int, keep_one_in: int) -> list[Update]:
-        """A sparse, true part of `updates`."""
+    def thinned(self, bucket: int, keep_one_in: int, is_back: bool) -> list[Update]:
+        """A sparse, true part of `updates`; `is_back` in the minutes after a loss of the signal."""
         ...
 
     def snapshot(self, at: datetime) -> Iterator[Update]:

@@ -129,11 +129,16 @@ def test_thinned_sunset_and_sunrise_stay_sharp(power: PowerSystem, six_hours: li
         for update in power.thinned(bucket, 10)
     ]
     assert set(thin) <= set(six_hours)
-    assert len(thin) < 0.3 * len(six_hours)
+    assert len(thin) < 0.4 * len(six_hours)
     for night in power.truth_between(SINCE, SINCE + 5 * HOUR):
         for edge in (night.started_at, night.ended_at):
             near = [u for u in six_hours if abs(u.ts - edge) < 30 * SECOND]
             assert set(near) <= set(thin)
+
+
+def test_when_the_signal_is_back_the_thinned_arrays_tell_all(power: PowerSystem) -> None:
+    bucket = bucket_of(SINCE + HOUR)
+    assert power.thinned(bucket, 10, is_back=True) == power.updates(bucket)
 
 
 def test_the_station_speaks_of_the_arrays_and_its_total_rate_stays() -> None:
