@@ -168,7 +168,7 @@ def describe_event(event: LastEvent) -> str:
 def describe_post(post: LastPost) -> str:
     """A post in one line."""
     what = "would have been posted" if post.state == "dry_run" else f"{post.state} on {post.platform}"
-    why = f" ({post.reason})" if post.reason else ""
+    why = f" ({post.reason})" if post.reason and post.state != "dry_run" else ""
     text = " ".join((post.text or "").split())
     return f"{_utc(post.created_at)} {what}{why}: {text}"
 
