@@ -94,3 +94,20 @@ def test_when_mute_returns_no_decision_is_under_way_that_has_not_seen_it(
 def test_a_mute_that_ends_before_it_begins_is_refused(connection: psycopg.Connection, now: datetime) -> None:
     with pytest.raises(psycopg.errors.CheckViolation):
         mute(connection, now, now)
+
+
+def test_dagsters_role_publishes_and_sees_the_mute_but_cannot_change_it(
+    connection: psycopg.Connection,
+    login_as: Callable[[str], str],
+    store_event: StoreEvent,
+    now: datetime,
+) -> None:
+    store_event()
+    with psycopg.connect(login_as("peebot_dagster")) as member:
+        [posted] = publish_new_events(member, DryRun(), PostPolicy(cooldown=timedelta(0)), now)
+        mute(connection, now, None)
+        store_event()
+        [muted] = publish_new_events(member, DryRun(), PostPolicy(cooldown=timedelta(0)), now)
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            unmute(member)
+    assert (posted.state, muted.reason) == ("dry_run", "muted")
