@@ -66,7 +66,7 @@ def x_answer() -> type[Answer]:
 def publisher_to() -> Callable[..., XPublisher]:
     """Makes the publisher for X whose requests arrive at a URL on loopback."""
 
-    def make(url: str, read_seconds: float = 5, **changed: str) -> XPublisher:
+    def make(url: str, read_seconds: float = 30, **changed: str) -> XPublisher:
         return XPublisher(
             XCredentials.model_validate({**CREDENTIALS, **changed}), LoopbackAdapter(url, read_seconds)
         )

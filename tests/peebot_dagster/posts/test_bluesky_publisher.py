@@ -26,7 +26,7 @@ from tests.peebot_dagster.posts.platforms.loopback import Answer
 MakeMessage = Callable[..., Message]
 
 
-def publisher_to(url: str, read_seconds: float = 5, app_password: str = APP_PASSWORD) -> BlueskyPublisher:
+def publisher_to(url: str, read_seconds: float = 30, app_password: str = APP_PASSWORD) -> BlueskyPublisher:
     credentials = BlueskyCredentials(handle=HANDLE, app_password=SecretStr(app_password), service=url)
     return BlueskyPublisher(credentials, read_seconds)
 
@@ -85,8 +85,9 @@ def test_whatever_goes_wrong_before_the_post_certainly_published_nothing(
     bluesky_server: FakeBluesky, message: MakeMessage, answer: Answer, reason: str
 ) -> None:
     bluesky_server.login_answer = answer
+    publisher = publisher_to(bluesky_server.url, read_seconds=0.5 if answer.hold else 30)
     with pytest.raises(PublishRefused) as refused:
-        publisher_to(bluesky_server.url, read_seconds=0.5).publish(message())
+        publisher.publish(message())
     assert refused.value.reason == reason
     assert bluesky_server.requests == 0
 
@@ -157,7 +158,7 @@ def test_whatever_leaves_doubt_is_uncertain_and_is_not_sent_again(
     bluesky_server: FakeBluesky, message: MakeMessage, answer: Answer, reason: str
 ) -> None:
     bluesky_server.answers = [answer]
-    publisher = publisher_to(bluesky_server.url, read_seconds=0.5 if answer.hold else 10)
+    publisher = publisher_to(bluesky_server.url, read_seconds=0.5 if answer.hold else 30)
     with pytest.raises(PublishUncertain) as uncertain:
         publisher.publish(message())
     assert uncertain.value.reason == reason

@@ -19,9 +19,9 @@ from tests.peebot_dagster.posts.platforms.mastodon import ACCESS_TOKEN, FakeMast
 MakeMessage = Callable[..., Message]
 
 
-def publisher_to(url: str, read_seconds: float = 10, token: str = ACCESS_TOKEN) -> MastodonPublisher:
+def publisher_to(url: str, read_seconds: float = 30, token: str = ACCESS_TOKEN) -> MastodonPublisher:
     credentials = MastodonCredentials(url=url, access_token=SecretStr(token))
-    return MastodonPublisher(credentials, (5, read_seconds))
+    return MastodonPublisher(credentials, (30, read_seconds))
 
 
 @pytest.mark.parametrize("text", ["Nominal.", "Grüße 🚽 → “42%” & <ok>\n\n06:42 UTC", "日本"])
@@ -111,7 +111,7 @@ def test_whatever_leaves_doubt_is_uncertain_and_is_not_sent_again(
     mastodon_server: FakeMastodon, message: MakeMessage, answer: Answer, reason: str
 ) -> None:
     mastodon_server.answers = [answer]
-    publisher = publisher_to(mastodon_server.url, read_seconds=0.5 if answer.hold else 10)
+    publisher = publisher_to(mastodon_server.url, read_seconds=0.5 if answer.hold else 30)
     with pytest.raises(PublishUncertain) as uncertain:
         publisher.publish(message())
     assert uncertain.value.reason == reason

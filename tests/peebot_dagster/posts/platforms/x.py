@@ -94,8 +94,8 @@ class FakeX(LoopbackPlatform):
 class LoopbackAdapter(TimeoutAdapter):
     """Carries what is meant for X to the server on loopback."""
 
-    def __init__(self, url: str, read_seconds: float = 5) -> None:
-        super().__init__(connect_seconds=5, read_seconds=read_seconds)
+    def __init__(self, url: str, read_seconds: float = 30) -> None:
+        super().__init__(connect_seconds=30, read_seconds=read_seconds)
         self._url = url
 
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
