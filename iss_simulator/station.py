@@ -12,6 +12,7 @@ from operator import attrgetter
 
 from iss_simulator.agenda import Rehearsal
 from iss_simulator.airlock import Airlock
+from iss_simulator.attitude import Attitude
 from iss_simulator.catalogue import Channel, packaged_channels
 from iss_simulator.feed import CLOCK_ITEM, GOOD, YEAR_ITEM, Update, clock_update, sample_phase, year_update
 from iss_simulator.minutes import bucket_of, bucket_start
@@ -52,6 +53,7 @@ class Station:
             UrineTank(seed, since, self._signal_loss, rehearsal),
             WaterSystem(seed, since),
             Airlock(seed, since),
+            Attitude(seed, since),
         )
         self._story_items = frozenset(item for story in self._stories for item in story.updates)
         channels = channels or packaged_channels()

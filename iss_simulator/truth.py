@@ -21,6 +21,9 @@ Kind = Literal[
     "airlock_partial_depressurisation",
     "spacewalk",
     "orbital_night",
+    "attitude_mode_change",
+    "station_manoeuvre",
+    "gyroscope_saturation",
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
