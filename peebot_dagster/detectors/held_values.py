@@ -32,12 +32,10 @@ class HeldValues:
         """The reading that holds at a moment, as its position; -1 before the first one."""
         return int(np.searchsorted(self.at, at, side="right")) - 1
 
-    def holding(self, at: int, memory: int | None = None) -> float | None:
-        """The value at a moment; None where it is unknown, or read more than `memory` microseconds ago."""
+    def holding(self, at: int) -> float | None:
+        """The value at a moment; None where it is unknown."""
         position = self.position(at)
-        if position < 0 or (memory is not None and at - int(self.at[position]) > memory):
-            return None
-        value = float(self.value[position])
+        value = float(self.value[position]) if position >= 0 else np.nan
         return None if np.isnan(value) else value
 
     def greatest(self, start: int, end: int) -> float | None:

@@ -14,14 +14,14 @@ CATCH_UP = 10 * SECOND
 # Shorter interruptions make no difference to the time of a change.
 SHORTEST_HIDING = 5 * SECOND
 # How far back it matters since when the link was away: any window that reaches back further tells the same.
-MEMORY = HOUR
+MEMORY = 2 * HOUR
 
 
 @dataclass(frozen=True)
 class Hiding:
     """Something was read when it was possible to see again; it happened at any time since `since`.
 
-    `since` is in microseconds since 1970 UTC; None means earlier than an hour before it was read.
+    `since` is in microseconds since 1970 UTC; None means earlier than two hours before it was read.
     """
 
     since: int | None
@@ -73,7 +73,7 @@ class LinkGaps:
 def trusted_before(held: HeldValues, position: int) -> int | None:
     """The position of the last trusted reading before another; None where there is none.
 
-    With untrusted ones in between it must not be older than an hour: what it said would say nothing.
+    With untrusted ones in between it must not be older than two hours: what it said would say nothing.
     """
     before = position - 1
     while before >= 0 and held.value[before] != held.value[before]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from peebot_dagster.detectors.airlock import AirlockDetector
+from peebot_dagster.detectors.attitude import AttitudeDetector
 from peebot_dagster.detectors.candidate import Candidate, load_detector
 from peebot_dagster.detectors.detector import Detector
 from peebot_dagster.detectors.orbit import OrbitDetector
@@ -29,6 +30,7 @@ def detectors_by_settings(environment: Mapping[str, str]) -> tuple[Detector, ...
         SignalDetector(),
         AirlockDetector(),
         OrbitDetector(),
+        AttitudeDetector(),
         *(
             Candidate(load_detector(reference))
             for reference in environment.get("PEEBOT_CANDIDATES", "").split()

@@ -41,8 +41,8 @@ class _Step:
 def state_changes(held: HeldValues, gaps: LinkGaps) -> list[StateChange]:
     """All changes of the state, in order of time; changes with pauses of up to 10 s are one.
 
-    The first reading of a window is no change. Each change is known from the 10 min after it and the hour
-    before it.
+    The first reading of a window is no change. Each change is known from the 10 min after it and the two
+    hours before it.
     """
     flickers: list[list[_Step]] = []
     for step in _steps(held):

@@ -218,6 +218,22 @@ def test_if_the_equipment_lock_is_empty_too_it_may_be_the_sensors() -> None:
     assert lock.events()[1].confidence <= 0.4
 
 
+def test_a_sensor_that_went_to_zero_out_of_sight_is_known_by_its_jump_back() -> None:
+    lock = prepared().link_lost(10 * MINUTE).read(0.0, after=1).silent(10 * MINUTE)
+    assert types(lock.events()) == ["airlock_depressurisation", "spacewalk"]
+    assert lock.read(745.0).rest(HOUR).events() == []
+
+
+def test_two_falls_in_a_row_are_two() -> None:
+    lock = (
+        Lock(pressure=760.0).read(760.0).rest(2 * HOUR).goes_to(688, per_minute=60).rest(2 * MINUTE, every=5)
+    )
+    lock.goes_to(707, per_minute=60).rest(2 * MINUTE, every=5)
+    first, second = lock.goes_to(600, per_minute=60).rest(5 * MINUTE, every=5).events()
+    assert first.started_at < second.started_at
+    assert [event.state for event in (first, second)] == ["closed", "open"]
+
+
 @pytest.mark.parametrize("seconds", [1, 30, 600, 2 * HOUR])
 def test_a_sensor_that_jumps_to_zero_is_no_event(seconds: int) -> None:
     lock = prepared().read(0.0, after=5).silent(seconds).read(745.0).rest(HOUR)
@@ -300,7 +316,11 @@ def test_a_recording_without_link_state_may_have_gaps() -> None:
 acts = st.one_of(
     st.tuples(st.just("goes"), st.sampled_from([745, 698, 689, 527, 259, 60, 20, 0]), st.integers(5, 90)),
     st.tuples(st.just("rest"), st.sampled_from([60, 600, 3600, 14_400, 36_000]), st.sampled_from([0, 1, 8])),
-    st.tuples(st.just("spacewalk"), st.sampled_from([600, 7200, 23_000, 35_900, 40_000]), st.just(0)),
+    st.tuples(
+        st.just("spacewalk"),
+        st.sampled_from([600, 7200, 23_000, 35_900, 40_000]),
+        st.sampled_from([0, 3600, 9000]),
+    ),
     st.tuples(st.just("jump"), st.sampled_from([745, 700, 300, 0]), st.integers(1, 120)),
     st.tuples(st.just("bad"), st.sampled_from([0, 745]), st.sampled_from([1, 60, 4000])),
     st.tuples(st.just("los"), st.sampled_from([745, 689, 259, 0]), st.sampled_from([8, 200, 5000])),
@@ -318,7 +338,8 @@ def play(story: list[tuple[str, int, int]]) -> Lock:
             case "rest":
                 lock.rest(amount, every=300 if amount > 600 else 30, noise=second)
             case "spacewalk":
-                lock.goes_to(745, 90, every=20).rest(120).goes_to(0.5, 30, every=20)
+                lock.goes_to(745, 90, every=20).context(PUMP, 1).rest(120).context(PUMP, 0).rest(second)
+                lock.goes_to(0.5, 30, every=20)
                 lock.rest(amount, every=300).goes_to(745, 90, every=20).rest(120)
             case "jump":
                 lock.pressure = amount

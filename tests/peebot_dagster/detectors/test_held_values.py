@@ -41,12 +41,6 @@ def test_nothing_is_known_after_a_reading_that_cannot_be_trusted() -> None:
     assert [values.holding(at(second)) for second in (15, 25, 35, 45)] == [1.0, None, None, 3.0]
 
 
-def test_an_old_value_may_be_asked_not_to_count() -> None:
-    values = held((10, 1.0, 24))
-    assert values.holding(at(40), memory=30 * SECOND) == 1.0
-    assert values.holding(at(41), memory=30 * SECOND) is None
-
-
 def test_the_greatest_value_of_a_time_includes_the_one_that_held_when_it_began() -> None:
     values = held((10, 9.0, 24), (20, 2.0, 24), (30, 5.0, 24), (40, 50.0, 1))
     assert values.greatest(at(15), at(25)) == 9.0
