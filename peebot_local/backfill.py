@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from peebot_local.dagster_api import BackfillState, DagsterApi
 from peebot_local.errors import MendableError
+from peebot_local.interruption import StopRequested
 from peebot_local.partitions import VARIABLE
 
 _POLL_S = 1.0
+_LINE_EVERY_S = 30.0
 
 
 def backfilled_assets() -> list[str]:
@@ -25,7 +27,10 @@ def backfilled_assets() -> list[str]:
 def run_backfill(
     ui_url: str, start: datetime, end: datetime, first_partition: datetime, console: Console
 ) -> None:
-    """Launch it on the webserver at `ui_url`, and wait until it has ended. Times are UTC."""
+    """Launch it on the webserver at `ui_url`, or go on with an unfinished one, and wait for its end.
+
+    Times are UTC. Interrupted, it raises StopRequested and leaves the backfill to Dagster.
+    """
     if end <= start:
         raise MendableError("--to must be later than --from")
     if start < first_partition:
@@ -35,30 +40,97 @@ def run_backfill(
         )
     api = DagsterApi(ui_url)
     span = f"{start:%F %R} to {end:%F %R} UTC"
-    backfill_id = api.launch_backfill(backfilled_assets(), start, end, f"peebot backfill {span}")
+    backfill_id, how = _launch_or_resume(api, start, end, f"peebot backfill {span}")
     page = f"{ui_url}/runs/b/{backfill_id}"
-    console.print(f"Backfill of {span}: {page}", markup=False, highlight=False, soft_wrap=True)
-    state = _follow(api, backfill_id, console)
+    console.print(f"{how} {span}: {page}", markup=False, highlight=False, soft_wrap=True)
+    try:
+        state = _follow(api, backfill_id, console)
+    except StopRequested:
+        console.print(
+            f"It goes on without you: the same command follows it again; it is cancelled on {page}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+        raise
     if not state.succeeded:
         raise MendableError(
             f"the backfill ended as {state.status}, {state.failed} of {state.partitions} partitions failed"
-            f"{f' ({state.error})' if state.error else ''}; see {page}"
+            f"{f' ({state.error})' if state.error else ''}; see {page}, and go on with the same command"
         )
     console.print(f"Done: {state.materialized:,} partitions of {len(backfilled_assets())} assets.")
+
+
+def _launch_or_resume(api: DagsterApi, start: datetime, end: datetime, title: str) -> tuple[str, str]:
+    """The id of the backfill to follow, and what it is in words.
+
+    One that is in progress is followed; of one that failed or was cancelled what it left is asked for; else
+    all is computed anew.
+    """
+    assets = backfilled_assets()
+    latest = api.latest_backfill(start, end)
+    if latest is not None and latest.assets == frozenset(assets) and not latest.succeeded:
+        if latest.in_progress:
+            return latest.backfill_id, "In progress: the backfill of"
+        rest = api.resume_backfill(latest.backfill_id)
+        if rest is not None:
+            return rest, "Going on with what is left of the backfill of"
+    return api.launch_backfill(assets, start, end, title), "Backfill of"
 
 
 def _follow(api: DagsterApi, backfill_id: str, console: Console) -> BackfillState:
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.completed}/{task.total}"),
+        TextColumn("{task.completed:,.0f}/{task.total:,.0f} partitions"),
         TimeElapsedColumn(),
+        TextColumn("left"),
+        # Runs end at different times; a short memory would make the estimate jump.
+        TimeRemainingColumn(),
         console=console,
         disable=not console.is_terminal,
+        speed_estimate_period=600.0,
     )
+    told = TextProgress(console)
     with bar:
-        task = bar.add_task("partitions", total=None)
+        task = bar.add_task("waiting for Dagster's daemon", total=1)
         while not (state := api.backfill_state(backfill_id)).finished:
-            bar.update(task, completed=state.materialized, total=state.partitions or None)
+            done = min(max(state.written, state.materialized), state.partitions)
+            bar.update(task, description=_phase(state, done), completed=done, total=max(state.partitions, 1))
+            told.tell(state, done, time.monotonic())
             time.sleep(_POLL_S)
     return state
+
+
+def _phase(state: BackfillState, done: int) -> str:
+    if done and done == state.partitions:
+        return "waiting for Dagster's daemon to end it"
+    return "computing" if done else "waiting for Dagster's daemon"
+
+
+class TextProgress:
+    """Where there is no terminal: a line each half minute, with what is done and what is left."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._first: tuple[float, int] | None = None
+        self._next_s = 0.0
+
+    def tell(self, state: BackfillState, done: int, now_s: float) -> None:
+        """`now_s` is monotonic."""
+        if self._first is None:
+            self._first = (now_s, done)
+        if self._console.is_terminal or now_s < self._next_s:
+            return
+        self._next_s = now_s + _LINE_EVERY_S
+        since_s, done_then = self._first
+        left = ""
+        if done > done_then:
+            left_s = (now_s - since_s) / (done - done_then) * (state.partitions - done)
+            left = f", about {timedelta(seconds=round(left_s))} left"
+        self._console.print(
+            f"{_phase(state, done)}: {done:,}/{state.partitions:,} partitions{left}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )

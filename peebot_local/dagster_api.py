@@ -12,6 +12,7 @@ from typing import Any
 
 from peebot_local.errors import MendableError
 
+_SPAN_TAG = "peebot/backfill"
 _LAUNCH = """
 mutation Launch($backfill: LaunchBackfillParams!) {
   launchPartitionBackfill(backfillParams: $backfill) {
@@ -23,6 +24,25 @@ mutation Launch($backfill: LaunchBackfillParams!) {
   }
 }
 """
+_RESUME = """
+mutation Resume($parameters: ReexecutionParams!) {
+  reexecutePartitionBackfill(reexecutionParams: $parameters) {
+    __typename
+    ... on LaunchBackfillSuccess { backfillId }
+    ... on PythonError { message }
+    ... on UnauthorizedError { message }
+  }
+}
+"""
+_LATEST = """
+query Latest($limit: Int!) {
+  partitionBackfillsOrError(limit: $limit) {
+    ... on PartitionBackfills {
+      results { id status tags { key value } assetSelection { path } }
+    }
+  }
+}
+"""
 _STATE = """
 query State($id: String!) {
   partitionBackfillOrError(backfillId: $id) {
@@ -30,6 +50,7 @@ query State($id: String!) {
     ... on PartitionBackfill {
       status
       error { message }
+      runs(limit: 1000) { stats { ... on RunStatsSnapshot { materializations } } }
       assetBackfillData {
         assetBackfillStatuses {
           ... on AssetPartitionsStatusCounts {
@@ -41,17 +62,24 @@ query State($id: String!) {
   }
 }
 """
-_FINISHED = {"COMPLETED", "COMPLETED_SUCCESS", "COMPLETED_FAILED", "FAILED", "CANCELED"}
+_SUCCEEDED = {"COMPLETED", "COMPLETED_SUCCESS"}
+_FINISHED = {*_SUCCEEDED, "COMPLETED_FAILED", "FAILED", "CANCELED"}
+_LATEST_BACKFILLS = 100
 
 
 @dataclass(frozen=True)
 class BackfillState:
-    """How far a backfill is, in partitions of all its assets together."""
+    """How far a backfill is, in partitions of all its assets together.
+
+    Dagster's daemon looks after a backfill each half minute; `written`, what its runs have materialized, is
+    newer than the others.
+    """
 
     status: str
     partitions: int
     materialized: int
     failed: int
+    written: int
     error: str | None
 
     @property
@@ -60,7 +88,24 @@ class BackfillState:
 
     @property
     def succeeded(self) -> bool:
-        return self.status in {"COMPLETED", "COMPLETED_SUCCESS"}
+        return self.status in _SUCCEEDED
+
+
+@dataclass(frozen=True)
+class Backfill:
+    """One that was launched before."""
+
+    backfill_id: str
+    status: str
+    assets: frozenset[str]
+
+    @property
+    def in_progress(self) -> bool:
+        return self.status not in _FINISHED
+
+    @property
+    def succeeded(self) -> bool:
+        return self.status in _SUCCEEDED
 
 
 @dataclass(frozen=True)
@@ -73,12 +118,35 @@ class DagsterApi:
         """Ask for a backfill of all hours (UTC) that [start, end) touches; its id."""
         hours = {"start": _hour_key(start), "end": _hour_key(end - timedelta(microseconds=1))}
         selection = [{"assetKey": {"path": [asset]}, "partitions": {"range": hours}} for asset in assets]
-        answer = self._ask(_LAUNCH, {"backfill": {"partitionsByAssets": selection, "title": title}})
+        backfill = {"partitionsByAssets": selection, "title": title, "tags": _tags(start, end)}
+        answer = self._ask(_LAUNCH, {"backfill": backfill})
         result = answer["launchPartitionBackfill"]
         if result["__typename"] != "LaunchBackfillSuccess":
             reason = str(result.get("message", result["__typename"])).strip().splitlines()[0]
             raise MendableError(f"Dagster refuses to backfill {hours['start']} to {hours['end']}: {reason}")
         return str(result["backfillId"])
+
+    def latest_backfill(self, start: datetime, end: datetime) -> Backfill | None:
+        """The latest backfill that was asked for here and is of just this span (UTC)."""
+        found = self._ask(_LATEST, {"limit": _LATEST_BACKFILLS})["partitionBackfillsOrError"]
+        for backfill in found.get("results", []):
+            if {"key": _SPAN_TAG, "value": _span(start, end)} in backfill["tags"]:
+                assets = frozenset("/".join(key["path"]) for key in backfill["assetSelection"] or [])
+                return Backfill(backfill["id"], backfill["status"], assets)
+        return None
+
+    def resume_backfill(self, backfill_id: str) -> str | None:
+        """Ask for what that ended backfill has left; the id of the new one, None if nothing is left."""
+        parameters = {"parentRunId": backfill_id, "strategy": "FROM_FAILURE"}
+        result = self._ask(_RESUME, {"parameters": parameters})["reexecutePartitionBackfill"]
+        if result["__typename"] == "LaunchBackfillSuccess":
+            return str(result["backfillId"])
+        reason = str(result.get("message", result["__typename"]))
+        if "no missing materializations" in reason:
+            return None
+        raise MendableError(
+            f"Dagster refuses to go on with the backfill {backfill_id}: {reason.strip().splitlines()[0]}"
+        )
 
     def backfill_state(self, backfill_id: str) -> BackfillState:
         """How far that backfill is."""
@@ -93,6 +161,7 @@ class DagsterApi:
             partitions=sum(count["numPartitionsTargeted"] for count in counts),
             materialized=sum(count["numPartitionsMaterialized"] for count in counts),
             failed=sum(count["numPartitionsFailed"] for count in counts),
+            written=sum(run["stats"].get("materializations", 0) for run in backfill["runs"]),
             error=error["message"].strip().splitlines()[0] if error else None,
         )
 
@@ -134,6 +203,16 @@ def _parsed(text: str) -> object:
         return json.loads(text)
     except ValueError:
         return None
+
+
+def _tags(start: datetime, end: datetime) -> list[dict[str, str]]:
+    # A run of a day that takes longer than this was killed, and nobody else would notice.
+    tags = {_SPAN_TAG: _span(start, end), "dagster/max_runtime": "3600", "dagster/priority": "-1"}
+    return [{"key": key, "value": value} for key, value in tags.items()]
+
+
+def _span(start: datetime, end: datetime) -> str:
+    return f"{_hour_key(start)}/{_hour_key(end - timedelta(microseconds=1))}"
 
 
 def _hour_key(moment: datetime) -> str:

@@ -10,7 +10,7 @@ import dagster as dg
 import psycopg
 
 from peebot_dagster.defs.labels import GROUP, OWNERS, table_metadata
-from peebot_dagster.defs.partitions import HOURS, hour_key, steps
+from peebot_dagster.defs.partitions import DAYS, HOURS, hour_key, steps
 from peebot_dagster.defs.resources import Store
 from peebot_dagster.defs.telemetry import telemetry_minute, telemetry_reading
 from peebot_dagster.detection import detect_span, record_failure
@@ -35,7 +35,7 @@ def detector_asset(detector: Detector) -> dg.AssetsDefinition:
         key=events_key(detector),
         deps=[telemetry_reading, telemetry_minute],
         partitions_def=HOURS,
-        backfill_policy=dg.BackfillPolicy.single_run(),
+        backfill_policy=DAYS,
         check_specs=[
             dg.AssetCheckSpec(
                 RAN_WITHOUT_ERROR,

@@ -14,6 +14,10 @@ HOURS = dg.HourlyPartitionsDefinition(
     end_offset=1,  # the running hour is a partition too
 )
 
+DAYS = dg.BackfillPolicy.multi_run(max_partitions_per_run=24)
+"""A backfill is a run for each day, with all assets in it: its start of two seconds hardly counts, its
+progress shows, and a failure costs a day."""
+
 
 def hour_key(hour: datetime) -> str:
     """The partition key of an hour (UTC)."""

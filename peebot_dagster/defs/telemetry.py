@@ -5,7 +5,7 @@ from datetime import timedelta
 import dagster as dg
 
 from peebot_dagster.defs.labels import GROUP, OWNERS, table_metadata
-from peebot_dagster.defs.partitions import HOURS, hour_key, steps
+from peebot_dagster.defs.partitions import DAYS, HOURS, hour_key, steps
 from peebot_dagster.defs.resources import Store
 from peebot_dagster.minutes import refresh_minutes
 from peebot_dagster.store import minute_summaries
@@ -47,7 +47,7 @@ telemetry_reading = dg.AssetSpec(
 @dg.asset(
     deps=[telemetry_reading],
     partitions_def=HOURS,
-    backfill_policy=dg.BackfillPolicy.single_run(),
+    backfill_policy=DAYS,
     group_name=GROUP,
     owners=OWNERS,
     kinds={"postgres", "sql"},

@@ -1,18 +1,22 @@
-"""What `peebot backfill` says when Dagster will not."""
+"""What `peebot backfill` asks of Dagster, and what it says."""
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from io import StringIO
+from typing import Any
 
 import pytest
 from rich.console import Console
 
-from peebot_local.backfill import run_backfill
-from peebot_local.dagster_api import DagsterApi
+from peebot_local.backfill import TextProgress, backfilled_assets, run_backfill
+from peebot_local.dagster_api import BackfillState, DagsterApi
 from peebot_local.embedded_postgres import free_port
 from peebot_local.errors import MendableError
 from peebot_local.partitions import first_partition
@@ -27,12 +31,77 @@ def webserver() -> Iterator[Callable[[bytes], str]]:
         yield lambda body: stack.enter_context(_failing(body))
 
 
+@dataclass
+class FakeDagster:
+    """Dagster's webserver: one backfill that was launched before, and what it is asked to do."""
+
+    status: str
+    tags: list[dict[str, str]] = field(default_factory=list)
+    assets: list[str] = field(default_factory=backfilled_assets)
+    left: bool = True
+    asked: list[str] = field(default_factory=list)
+    polls: int = 0
+
+    def answer(self, query: str, variables: dict[str, Any]) -> dict[str, Any]:
+        name = query.split()[1].partition("(")[0]
+        if name != "State":
+            self.asked.append(name)
+        match name:
+            case "Latest":
+                known = {
+                    "id": "before",
+                    "status": self.status,
+                    "tags": self.tags,
+                    "assetSelection": [{"path": [asset]} for asset in self.assets],
+                }
+                return {"partitionBackfillsOrError": {"results": [known] if self.tags else []}}
+            case "Launch":
+                self.tags = variables["backfill"]["tags"]
+                success = {"__typename": "LaunchBackfillSuccess", "backfillId": "new"}
+                return {"launchPartitionBackfill": success}
+            case "Resume":
+                assert variables["parameters"] == {"parentRunId": "before", "strategy": "FROM_FAILURE"}
+                success = {"__typename": "LaunchBackfillSuccess", "backfillId": "rest"}
+                nothing = {"__typename": "PythonError", "message": "… that has no missing materializations."}
+                return {"reexecutePartitionBackfill": success if self.left else nothing}
+        return {"partitionBackfillOrError": self._state()}
+
+    def _state(self) -> dict[str, Any]:
+        self.polls += 1
+        counts = {"numPartitionsTargeted": 4, "numPartitionsMaterialized": 0, "numPartitionsFailed": 0}
+        if self.polls > 1:
+            counts["numPartitionsMaterialized"] = 4
+        return {
+            "__typename": "PartitionBackfill",
+            "status": "COMPLETED_SUCCESS" if self.polls > 1 else "REQUESTED",
+            "error": None,
+            "runs": [{"stats": {"materializations": 1}}],
+            "assetBackfillData": {"assetBackfillStatuses": [counts]},
+        }
+
+
 @contextmanager
 def _failing(body: bytes) -> Iterator[str]:
+    with _serving(lambda _: (500, body)) as url:
+        yield url
+
+
+@contextmanager
+def _running(dagster: FakeDagster) -> Iterator[str]:
+    def respond(request: bytes) -> tuple[int, bytes]:
+        asked = json.loads(request)
+        return 200, json.dumps({"data": dagster.answer(asked["query"], asked["variables"])}).encode()
+
+    with _serving(respond) as url:
+        yield url
+
+
+@contextmanager
+def _serving(respond: Callable[[bytes], tuple[int, bytes]]) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            self.send_response(500)
+            status, body = respond(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(status)
             self.end_headers()
             self.wfile.write(body)
 
@@ -70,6 +139,76 @@ def test_a_webserver_that_refuses_is_not_said_to_be_away(
     assert reason in str(failure.value)
     assert "does not answer" not in str(failure.value)
     assert "\n" not in str(failure.value)
+
+
+def said_by(dagster: FakeDagster) -> str:
+    """What the command prints; how often Dagster was asked to launch or to go on is in `dagster.asked`."""
+    output = StringIO()
+    with _running(dagster) as url:
+        run_backfill(url, FIRST, FIRST.replace(hour=9), FIRST, Console(file=output))
+    return output.getvalue()
+
+
+@pytest.fixture
+def tags() -> list[dict[str, str]]:
+    """Those of the command's backfill of this span."""
+    dagster = FakeDagster("")
+    said_by(dagster)
+    return dagster.tags
+
+
+def test_a_span_that_was_never_asked_for_is_launched_and_followed_to_its_end() -> None:
+    dagster = FakeDagster("")
+    said = said_by(dagster)
+    assert dagster.asked == ["Latest", "Launch"]
+    assert "/runs/b/new" in said
+    assert "computing: 1/4 partitions" in said
+    assert "Done: 4 partitions" in said
+
+
+@pytest.mark.parametrize("status", ["REQUESTED", "CANCELING", "FAILING"])
+def test_an_unfinished_backfill_of_the_same_span_is_followed_not_launched_again(
+    status: str, tags: list[dict[str, str]]
+) -> None:
+    dagster = FakeDagster(status, tags)
+    said = said_by(dagster)
+    assert dagster.asked == ["Latest"]
+    assert "/runs/b/before" in said
+
+
+@pytest.mark.parametrize("status", ["CANCELED", "FAILED", "COMPLETED_FAILED"])
+def test_of_a_backfill_that_failed_or_was_cancelled_only_the_rest_is_asked_for(
+    status: str, tags: list[dict[str, str]]
+) -> None:
+    dagster = FakeDagster(status, tags)
+    said = said_by(dagster)
+    assert dagster.asked == ["Latest", "Resume"]
+    assert "/runs/b/rest" in said
+
+
+def test_all_is_computed_anew_when_it_was_finished_or_nothing_is_left_or_a_detector_is_new(
+    tags: list[dict[str, str]],
+) -> None:
+    for dagster in (
+        FakeDagster("COMPLETED_SUCCESS", tags),
+        FakeDagster("CANCELED", tags, left=False),
+        FakeDagster("REQUESTED", tags, assets=["telemetry_minute"]),
+        FakeDagster("REQUESTED", [{"key": "peebot/backfill", "value": "another span"}]),
+    ):
+        said_by(dagster)
+        assert dagster.asked[-1] == "Launch"
+
+
+def test_without_a_terminal_a_line_now_and_then_tells_what_is_left() -> None:
+    output = StringIO()
+    progress = TextProgress(Console(file=output))
+    for now_s, done in ((0.0, 0), (1.0, 5), (40.0, 10), (60.0, 15), (80.0, 20)):
+        progress.tell(BackfillState("REQUESTED", 100, 0, 0, done, None), done, now_s)
+    assert output.getvalue().splitlines() == [
+        "waiting for Dagster's daemon: 0/100 partitions",
+        "computing: 10/100 partitions, about 0:06:00 left",
+        "computing: 20/100 partitions, about 0:05:20 left",
+    ]
 
 
 def test_a_webserver_that_is_away_is_said_to_be() -> None:
