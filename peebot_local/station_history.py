@@ -32,7 +32,7 @@ def load_history(
     stored = 0
     updates = station.history(until)
     while batch := list(islice(updates, _BATCH)):
-        readings, rejections = _read(batch)
+        readings, rejections = read_updates(batch)
         stored += writer.store(readings, rejections).stored
     with connection.transaction():
         connection.execute("DELETE FROM link_interval WHERE source = %s AND started_at < %s", (SOURCE, until))
@@ -47,7 +47,8 @@ def load_history(
     return stored
 
 
-def _read(updates: Sequence[Update]) -> tuple[list[Reading], list[Rejection]]:
+def read_updates(updates: Sequence[Update]) -> tuple[list[Reading], list[Rejection]]:
+    """What an update is as stored: a reading, or a rejection with its reason."""
     readings: list[Reading] = []
     rejections: list[Rejection] = []
     for update in updates:

@@ -35,8 +35,13 @@ FROM (
         END] AS channel
     ) chosen
 ) reading
+UNION ALL
+SELECT channel_id, ts + shift, received_at + shift, value, raw_value, status_class, is_snapshot, event_id
+FROM unnest(%(shifts)s::interval[]) AS shift JOIN simulated_reading
+    ON ts >= %(begin)s::timestamptz - shift AND ts < %(end)s::timestamptz - shift
 ORDER BY ts
 """
+_NOTHING_SIMULATED = "CREATE TEMPORARY TABLE simulated_reading (LIKE telemetry_reading)"
 
 
 @dataclass(frozen=True)
@@ -50,34 +55,66 @@ class Volume:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Simulated:
+    """The table simulated_reading holds readings of these items for the first `period`; they are repeated."""
+
+    items: tuple[str, ...]
+    period: timedelta
+
+
+def midnight() -> datetime:
+    """The begin of today (UTC), at which each volume ends."""
+    return datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
 def build(
-    connection: psycopg.Connection, days: float, limit_bytes: float, tell: Callable[[str], None]
+    connection: psycopg.Connection,
+    days: float,
+    limit_bytes: float,
+    tell: Callable[[str], None],
+    rate_per_s: int = RATE_PER_S,
+    simulated: Simulated | None = None,
 ) -> Volume:
-    """Insert days of readings that end today, oldest first, until the database is as big as `limit_bytes`."""
+    """Insert days of readings that end today, oldest first, until the database is as big as `limit_bytes`.
+
+    They are of all catalogued channels but the simulated ones, whose readings are mixed in.
+    """
+    if simulated is None:
+        connection.execute(_NOTHING_SIMULATED)
+        simulated = Simulated((), timedelta(days=days))
     channels = [
         row[0]
         for row in connection.execute(
-            "SELECT channel_id FROM telemetry_channel ORDER BY channel_id"
+            "SELECT channel_id FROM telemetry_channel WHERE item_id <> ALL (%s) ORDER BY channel_id",
+            [list(simulated.items)],
         ).fetchall()
     ]
-    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    busy = rate_per_s * BUSY_CHANNELS // RATE_PER_S
+    today = midnight()
     start = end = today - timedelta(days=days)
     began = time.monotonic()
     rows = 0
     while end < today and _database_bytes(connection) < limit_bytes:
         piece_end = min(end + _PIECE, today)
-        last = int((piece_end - start).total_seconds() * RATE_PER_S)
+        last = int((piece_end - start).total_seconds() * rate_per_s)
         connection.execute(_CREATE_CHUNKS, [end, piece_end])
         connection.execute(
             _INSERT,
             {
-                "start": start, "rate": RATE_PER_S, "busy": BUSY_CHANNELS, "channels": channels,
-                "first": rows, "last": last - 1,
+                "start": start, "rate": rate_per_s, "busy": busy, "channels": channels,
+                "first": rows, "last": last - 1, "begin": end, "end": piece_end,
+                "shifts": _shifts(end - start, piece_end - start, simulated.period),
             },
         )  # fmt: skip
         rows, end = last, piece_end
         tell(f"{rows:,} rows, {_database_bytes(connection) / 1e9:.1f} GB, {time.monotonic() - began:.0f} s")
     return Volume(start, end, rows, tuple(channels), time.monotonic() - began)
+
+
+def _shifts(begin: timedelta, end: timedelta, period: timedelta) -> list[timedelta]:
+    """By how much what is repeated each `period` has to be moved to lie in [begin, end)."""
+    return [number * period for number in range(begin // period, -(-end // period))]
 
 
 def _database_bytes(connection: psycopg.Connection) -> float:

@@ -21,10 +21,10 @@ def bench(postgres_server: EmbeddedPostgres, tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("PEEBOT_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("PEEBOT_DATABASE_URL", postgres_server.url("postgres"))
 
-    def run(name: str, *arguments: str) -> dict[str, Any]:
+    def run(name: str, *arguments: str, timeout_s: float = 120.0) -> dict[str, Any]:
         result = tmp_path / f"{name}.json"
         command = [sys.executable, "-P", "-m", "peebot_local", "bench", name, "--json", str(result)]
-        subprocess.run([*command, *arguments], cwd=PROJECT, check=True, timeout=120)
+        subprocess.run([*command, *arguments], cwd=PROJECT, check=True, timeout=timeout_s)
         parsed: dict[str, Any] = json.loads(result.read_text())
         return parsed
 
