@@ -206,8 +206,7 @@ def _parsed(text: str) -> object:
 
 
 def _tags(start: datetime, end: datetime) -> list[dict[str, str]]:
-    # A run of a day that takes longer than this was killed, and nobody else would notice.
-    tags = {_SPAN_TAG: _span(start, end), "dagster/max_runtime": "3600", "dagster/priority": "-1"}
+    tags = {_SPAN_TAG: _span(start, end), "dagster/priority": "-1"}
     return [{"key": key, "value": value} for key, value in tags.items()]
 
 
