@@ -9,6 +9,7 @@ from pathlib import Path
 import dagster as dg
 import psycopg
 import pytest
+import yaml
 from dagster_shared.serdes import serialize_value
 
 from peebot_dagster.defs.posts import POSTS, posts_asset
@@ -158,6 +159,13 @@ def test_no_credential_is_in_anything_that_a_run_wrote(
     everything = b"".join([*written, *(text.encode() for text in shown)])
     secrets = [*X_CREDENTIALS.values(), APP_PASSWORD, ACCESS_TOKEN, MASTODON_TOKEN]
     assert [secret for secret in secrets if secret.encode() in everything] == []
+
+
+def test_the_pool_of_the_op_lets_one_posting_run_at_a_time(jump: Detector) -> None:
+    settings = yaml.safe_load((Path(__file__).parents[3] / "dagster.yaml").read_text())
+    pools = settings["concurrency"]["pools"]
+    assert posts_asset([jump]).op.pool == "posts"
+    assert (pools["default_limit"], pools["granularity"]) == (1, "run")
 
 
 def test_a_posting_run_with_a_setting_that_is_not_understood_fails_in_a_sentence(
