@@ -17,6 +17,7 @@ from iss_simulator.catalogue import Channel, packaged_channels
 from iss_simulator.feed import CLOCK_ITEM, GOOD, YEAR_ITEM, Update, clock_update, sample_phase, year_update
 from iss_simulator.minutes import bucket_of, bucket_start
 from iss_simulator.other_channels import OtherChannels
+from iss_simulator.oxygen_generator import OxygenGenerator
 from iss_simulator.power import PowerSystem
 from iss_simulator.signal_loss import LOST, SignalLoss, heard
 from iss_simulator.story import PacedPart, Story
@@ -54,6 +55,7 @@ class Station:
             WaterSystem(seed, since),
             Airlock(seed, since),
             Attitude(seed, since),
+            OxygenGenerator(seed, since),
         )
         self._story_items = frozenset(item for story in self._stories for item in story.updates)
         channels = channels or packaged_channels()

@@ -24,6 +24,14 @@ Kind = Literal[
     "attitude_mode_change",
     "station_manoeuvre",
     "gyroscope_saturation",
+    "waste_tank_drain",
+    "waste_tank_fill",
+    "clean_tank_drain",
+    "clean_tank_fill",
+    "waste_water_high",
+    "clean_water_low",
+    "water_processor_run",
+    "oxygen_state_change",
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
