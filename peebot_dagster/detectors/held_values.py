@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -38,11 +39,24 @@ class HeldValues:
         value = float(self.value[position]) if position >= 0 else np.nan
         return None if np.isnan(value) else value
 
+    def mean(self, start: int, end: int) -> float | None:
+        """The time-weighted mean over what is known from `start` to `end`; None where that is nothing."""
+        until = np.append(self.at[1:], self.end) if self.at.size else self.at
+        held = np.minimum(until, end) - np.maximum(self.at, start)
+        known = (held > 0) & ~np.isnan(self.value)
+        return float(np.average(self.value[known], weights=held[known])) if known.any() else None
+
     def greatest(self, start: int, end: int) -> float | None:
         """The greatest value that held at any time from `start` to `end`; None where none is known."""
         values = self.value[max(0, self.position(start)) : self.position(end) + 1]
         known = values[~np.isnan(values)]
         return float(known.max()) if known.size else None
+
+
+def held_states(window: Window, item: str, states: Collection[float]) -> HeldValues:
+    """The readings of a state; a value that is none of `states` cannot be trusted."""
+    held = held_values(window, item, min(states), max(states))
+    return replace(held, value=np.where(np.isin(held.value, list(states)), held.value, np.nan))
 
 
 def held_values(window: Window, item: str, least: float, greatest: float) -> HeldValues:

@@ -73,11 +73,11 @@ class LinkGaps:
 def trusted_before(held: HeldValues, position: int) -> int | None:
     """The position of the last trusted reading before another; None where there is none.
 
-    With untrusted ones in between it must not be older than two hours: what it said would say nothing.
+    With untrusted ones in between for two hours, what it said would say nothing.
     """
     before = position - 1
     while before >= 0 and held.value[before] != held.value[before]:
         before -= 1
-        if before >= 0 and held.at[position] - held.at[before] >= MEMORY:
+        if held.at[position] - held.at[before + 1] >= MEMORY:
             return None
     return before if before >= 0 else None

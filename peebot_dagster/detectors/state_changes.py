@@ -38,19 +38,19 @@ class _Step:
     after: float
 
 
-def state_changes(held: HeldValues, gaps: LinkGaps) -> list[StateChange]:
-    """All changes of the state, in order of time; changes with pauses of up to 10 s are one.
+def state_changes(held: HeldValues, gaps: LinkGaps, quiet: int = QUIET) -> list[StateChange]:
+    """All changes of the state, in order of time; changes with pauses of up to `quiet` microseconds are one.
 
     The first reading of a window is no change. Each change is known from the 10 min after it and the two
     hours before it.
     """
     flickers: list[list[_Step]] = []
     for step in _steps(held):
-        if flickers and step.at - flickers[-1][-1].at <= QUIET:
+        if flickers and step.at - flickers[-1][-1].at <= quiet:
             flickers[-1].append(step)
         else:
             flickers.append([step])
-    changes = (_change(held, gaps, flicker) for flicker in flickers)
+    changes = (_change(held, gaps, flicker, quiet) for flicker in flickers)
     return [change for change in changes if change is not None]
 
 
@@ -66,7 +66,7 @@ def _steps(held: HeldValues) -> list[_Step]:
     return steps
 
 
-def _change(held: HeldValues, gaps: LinkGaps, flicker: Sequence[_Step]) -> StateChange | None:
+def _change(held: HeldValues, gaps: LinkGaps, flicker: Sequence[_Step], quiet: int) -> StateChange | None:
     first = flicker[0]
     seen = [step for step in flicker if step.at - first.at <= LONGEST_FLICKER]
     if seen[-1].after == first.before:
@@ -77,5 +77,5 @@ def _change(held: HeldValues, gaps: LinkGaps, flicker: Sequence[_Step]) -> State
         after=seen[-1].after,
         through=tuple(step.after for step in seen[:-1]),
         hiding=gaps.hiding(held, first.position),
-        settled=held.end > min(seen[-1].at + QUIET, first.at + LONGEST_FLICKER),
+        settled=held.end > min(seen[-1].at + quiet, first.at + LONGEST_FLICKER),
     )
