@@ -18,6 +18,7 @@ EVENT_TYPES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "transfer": ("tank_transfer",),
         "reset": ("sensor_reset",),
         "los": ("signal_loss",),
+        "drain": ("upa_processing_cycle",),
     }
 )
 """The event types that tell of a kind of truth; any other kind is told of by the event type of its name."""

@@ -11,16 +11,20 @@ from peebot_dagster.detectors.attitude import AttitudeDetector
 from peebot_dagster.detectors.candidate import Candidate, load_detector
 from peebot_dagster.detectors.detector import Detector
 from peebot_dagster.detectors.orbit import OrbitDetector
+from peebot_dagster.detectors.oxygen_generator import OxygenGeneratorDetector
 from peebot_dagster.detectors.signal import SignalDetector
+from peebot_dagster.detectors.upa_cycle import UpaCycleDetector
 from peebot_dagster.detectors.urine_tank import UrineTankDetector
+from peebot_dagster.detectors.water_tanks import WaterTanksDetector
 
 
 def detectors_by_settings(environment: Mapping[str, str]) -> tuple[Detector, ...]:
     """Each detector with its settings from the environment.
 
     PEEBOT_URINE_LEVEL_ITEM and PEEBOT_URINE_STATE_ITEM name the items of the urine tank's level and of the
-    Urine Processor's state. PEEBOT_CANDIDATES names versions on trial, as `module:attribute` or
-    `file.py:attribute`, separated by spaces; LookupError when one of them is no detector.
+    Urine Processor's state, for both of their detectors. PEEBOT_CANDIDATES names versions on trial, as
+    `module:attribute` or `file.py:attribute`, separated by spaces; LookupError when one of them is no
+    detector.
     """
     return (
         UrineTankDetector(
@@ -31,6 +35,12 @@ def detectors_by_settings(environment: Mapping[str, str]) -> tuple[Detector, ...
         AirlockDetector(),
         OrbitDetector(),
         AttitudeDetector(),
+        UpaCycleDetector(
+            level_item=environment.get("PEEBOT_URINE_LEVEL_ITEM") or UpaCycleDetector.level_item,
+            state_item=environment.get("PEEBOT_URINE_STATE_ITEM") or UpaCycleDetector.state_item,
+        ),
+        WaterTanksDetector(),
+        OxygenGeneratorDetector(),
         *(
             Candidate(load_detector(reference))
             for reference in environment.get("PEEBOT_CANDIDATES", "").split()
