@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import dagster as dg
 
 from peebot_dagster.defs.detectors import detector_asset
-from peebot_dagster.defs.feed import feed_checks, feed_state_sensor
+from peebot_dagster.defs.feed import feed_checks, feed_sensor, tank_checks, urine_tank_of
+from peebot_dagster.defs.health import TANK_CHECKS
 from peebot_dagster.defs.hourly import hourly_job, hourly_schedule
 from peebot_dagster.defs.live import live_detection_sensors
 from peebot_dagster.defs.maintenance import (
@@ -26,12 +27,18 @@ from peebot_dagster.detectors.registry import DETECTORS
 def build_definitions(detectors: Sequence[Detector]) -> dg.Definitions:
     """The whole project over these detectors: adding one to the registry is all that a new detector takes."""
     detector_assets = [detector_asset(detector) for detector in detectors]
+    tank = urine_tank_of(detectors)
     return dg.Definitions(
         assets=[telemetry_reading, telemetry_minute, *detector_assets, posts_asset(detectors)],
-        asset_checks=[feed_checks],
-        jobs=[hourly_job(detector_assets), posts_job, run_retention, store_maintenance],
+        asset_checks=[feed_checks, *([tank_checks(tank)] if tank else [])],
+        jobs=[
+            hourly_job(detector_assets, left_out=TANK_CHECKS if tank else ()),
+            posts_job,
+            run_retention,
+            store_maintenance,
+        ],
         schedules=[hourly_schedule(detectors), run_retention_schedule, store_maintenance_schedule],
-        sensors=[*live_detection_sensors(detectors), feed_state_sensor],
+        sensors=[*live_detection_sensors(detectors), feed_sensor(detectors)],
         resources={"store": Store(database_url=dg.EnvVar("PEEBOT_DATABASE_URL"))},
         executor=dg.in_process_executor,
     )

@@ -130,7 +130,8 @@ def feed_state(connection: psycopg.Connection, now: datetime) -> FeedState:
         SELECT (SELECT coalesce(sum(readings), 0)::bigint FROM telemetry_revision),
                (SELECT coalesce(sum(readings), 0)::bigint FROM telemetry_revision
                 WHERE hour >= %(now)s - interval '2 hours'),
-               (SELECT count(*) FROM rejected_reading WHERE received_at >= %(now)s - interval '1 hour'),
+               (SELECT coalesce(sum(rejected_updates(fields)), 0)::bigint FROM rejected_reading
+                WHERE received_at >= %(now)s - interval '1 hour'),
                (SELECT r.ts FROM telemetry_reading r JOIN telemetry_channel c USING (channel_id)
                 WHERE c.item_id = 'TIME_000001' AND r.ts >= %(now)s - interval '2 days'
                 ORDER BY r.ts DESC LIMIT 1)

@@ -76,6 +76,11 @@ telemetry_reading = dg.AssetSpec(
             "Seconds of the minute for which the link was live and the value known (0 to 60).",
         ),
     ),
+    # Computed every five minutes while readings come in. Detectors and posts have none: they would turn stale
+    # with it, and nothing to post is no fault.
+    freshness_policy=dg.FreshnessPolicy.time_window(
+        fail_window=timedelta(hours=3), warn_window=timedelta(minutes=30)
+    ),
 )
 def telemetry_minute(context: dg.AssetExecutionContext, store: Store) -> dg.MaterializeResult[None]:
     """Each channel, minute by minute: time-weighted mean, extremes, first and last value.

@@ -6,10 +6,17 @@ from typing import Any
 import dagster as dg
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 
-from peebot_dagster.defs.feed import feed_checks, feed_state_sensor, liveness, rejections, report
+from evaluation.simulated import simulated_window
+from peebot_dagster.defs.feed import feed_checks, feed_sensor, report, tank_checks
+from peebot_dagster.defs.health import FEED_CHECKS, TANK_CHECKS, TANK_EVENTS, evaluation
 from peebot_dagster.defs.resources import Store
+from peebot_dagster.detectors.urine_tank import UrineTankDetector
+from peebot_dagster.health import Verdict, mass_balance
+from peebot_dagster.health_facts import catalogue_facts, clock_tick, link_day, tank_day
 from peebot_dagster.store import FeedState, feed_state
+from peebot_dagster.told import Told
 
 SECOND = timedelta(seconds=1)
 NOW = datetime(2025, 3, 1, 12, tzinfo=UTC)
@@ -75,46 +82,202 @@ def a_feed(**changes: Any) -> FeedState:
     )
 
 
-def test_loss_of_signal_is_a_warning_and_a_dead_connection_is_an_error() -> None:
-    assert liveness(a_feed()).passed
-    los, down = liveness(a_feed(state="LOS")), liveness(a_feed(state="DOWN"))
-    assert (los.passed, los.severity) == (False, dg.AssetCheckSeverity.WARN)
-    assert (down.passed, down.severity) == (False, dg.AssetCheckSeverity.ERROR)
-
-
-def test_more_than_one_percent_of_rejected_updates_is_a_warning() -> None:
-    assert rejections(a_feed(rejected_last_hour=1, received_last_hour=99)).passed
-    too_many = rejections(a_feed(rejected_last_hour=2, received_last_hour=98))
-    assert (too_many.passed, too_many.severity) == (False, dg.AssetCheckSeverity.WARN)
-
-
 def test_only_new_readings_keep_the_asset_fresh() -> None:
-    assert isinstance(report(a_feed(), 90, NOW), dg.AssetMaterialization)
-    assert isinstance(report(a_feed(), 100, NOW), dg.AssetObservation)
-    assert report(a_feed(), 90, NOW).metadata["new_readings"].value == 10
-    assert report(a_feed(), None, NOW).metadata["lag_s"].value == 2.0
+    before = Told(readings=90, at=NOW - 60 * SECOND)
+    assert isinstance(report(a_feed(), before, NOW), dg.AssetMaterialization)
+    assert isinstance(report(a_feed(), Told(readings=100), NOW), dg.AssetObservation)
+    assert report(a_feed(), Told(), NOW).metadata["lag_s"].value == 2.0
 
 
-def test_each_tick_reports_the_feed_and_both_checks_without_a_run(
-    database_url: str, connection: psycopg.Connection, instance: dg.DagsterInstance
+def test_the_rate_of_the_feed_is_told_as_a_number_to_plot() -> None:
+    metadata = report(a_feed(), Told(readings=40, at=NOW - 60 * SECOND), NOW).metadata
+    assert metadata["new_readings"].value == 60
+    assert metadata["readings_per_second"].value == 1.0
+
+
+@pytest.mark.parametrize(
+    ("level", "passed", "severity"),
+    [
+        ("fine", True, dg.AssetCheckSeverity.WARN),
+        ("warning", False, dg.AssetCheckSeverity.WARN),
+        ("error", False, dg.AssetCheckSeverity.ERROR),
+    ],
+)
+def test_a_verdict_becomes_an_evaluation_that_says_what_to_do(
+    level: Any, passed: bool, severity: dg.AssetCheckSeverity
+) -> None:
+    told = evaluation(Verdict("no_gaps", level, "Do this.", {"away_minutes": 3.0}))
+
+    assert (told.passed, told.severity, told.description) == (passed, severity, "Do this.")
+    assert told.metadata["away_minutes"].value == 3.0
+
+
+class Sensor:
+    """The sensor with its cursor, tick by tick."""
+
+    def __init__(self, database_url: str, instance: dg.DagsterInstance) -> None:
+        self.sensor = feed_sensor([UrineTankDetector()])
+        self.store = Store(database_url=database_url)
+        self.instance = instance
+        self.cursor: str | None = None
+
+    def tick(self) -> dict[str, dg.AssetCheckEvaluation]:
+        context = dg.build_sensor_context(
+            instance=self.instance, cursor=self.cursor, resources={"store": self.store}
+        )
+        result = self.sensor(context)
+        assert isinstance(result, dg.SensorResult)
+        assert not result.run_requests
+        self.cursor = result.cursor
+        self.reports = [
+            e for e in result.asset_events if isinstance(e, (dg.AssetMaterialization, dg.AssetObservation))
+        ]
+        return {e.check_name: e for e in result.asset_events if isinstance(e, dg.AssetCheckEvaluation)}
+
+
+@pytest.fixture
+def sensor(database_url: str, instance: dg.DagsterInstance) -> Sensor:
+    return Sensor(database_url, instance)
+
+
+def test_each_tick_reports_the_feed_but_a_check_only_when_its_result_changes(
+    sensor: Sensor, connection: psycopg.Connection
 ) -> None:
     link(connection, "LOS", datetime.now(UTC))
-    context = dg.build_sensor_context(
-        instance=instance, resources={"store": Store(database_url=database_url)}
-    )
 
-    result = feed_state_sensor(context)
+    first = sensor.tick()
+    assert set(first) == {spec.name for spec in (*FEED_CHECKS, *TANK_CHECKS)}
+    assert not first["feed_is_live"].passed
+    assert first["few_updates_rejected"].passed
 
-    assert isinstance(result, dg.SensorResult)
-    checks = {e.check_name: e.passed for e in result.asset_events if isinstance(e, dg.AssetCheckEvaluation)}
-    assert checks == {"feed_is_live": False, "few_updates_rejected": True}
-    assert not result.run_requests
-    assert result.cursor == "0"
+    assert sensor.tick() == {}
+    assert len(sensor.reports) == 1
+
+    connection.execute("UPDATE link_interval SET state = 'LIVE', last_seen_at = now()")
+    connection.commit()
+    later = sensor.tick()
+    assert set(later) == {"feed_is_live"}
+    assert later["feed_is_live"].passed
+
+
+def test_the_tanks_checks_are_told_again_when_a_run_has_materialized_its_events(
+    sensor: Sensor, connection: psycopg.Connection, instance: dg.DagsterInstance
+) -> None:
+    link(connection, "LIVE", datetime.now(UTC))
+    sensor.tick()
+
+    instance.report_runless_asset_event(dg.AssetMaterialization(TANK_EVENTS))
+
+    assert set(sensor.tick()) == {spec.name for spec in TANK_CHECKS}
+    assert sensor.tick() == {}
 
 
 def test_the_checks_can_be_run_by_hand(database_url: str, connection: psycopg.Connection) -> None:
     link(connection, "LIVE", datetime.now(UTC))
 
-    results = feed_checks(store=Store(database_url=database_url))
+    store = Store(database_url=database_url)
+    results = {r.check_name: r.passed for r in feed_checks(store=store)}
+    results |= {r.check_name: r.passed for r in tank_checks(UrineTankDetector())(store=store)}
 
-    assert {r.check_name: r.passed for r in results} == {"feed_is_live": True, "few_updates_rejected": True}
+    assert results == {spec.name: True for spec in (*FEED_CHECKS, *TANK_CHECKS)}
+
+
+def reading(
+    connection: psycopg.Connection, item: str, value: float, ts: datetime, delay: timedelta = SECOND
+) -> None:
+    connection.execute("SELECT create_telemetry_chunks(%s, %s)", (ts, ts))
+    connection.execute(
+        "INSERT INTO telemetry_reading (channel_id, ts, received_at, value, raw_value, status_class,"
+        " is_snapshot, event_id) SELECT channel_id, %s, %s, %s, %s, 24, false, %s"
+        " FROM telemetry_channel WHERE item_id = %s",
+        (ts, ts + delay, value, str(value), hash((item, ts, value)), item),
+    )
+    connection.commit()
+
+
+def test_the_stations_clock_is_read_with_its_year(connection: psycopg.Connection) -> None:
+    assert clock_tick(connection, NOW) is None
+
+    reading(connection, "TIME_000002", 2025.0, NOW - timedelta(days=20))
+    reading(connection, "TIME_000001", 1000.0, NOW - 5 * SECOND)
+    reading(connection, "TIME_000001", 2000.0, NOW - 4 * SECOND)
+
+    tick = clock_tick(connection, NOW)
+    assert tick is not None
+    assert (tick.value_ms, tick.year, tick.received_at) == (2000.0, 2025, NOW - 3 * SECOND)
+
+
+def test_the_day_of_the_link_begins_with_the_first_daemon(connection: psycopg.Connection) -> None:
+    assert link_day(connection, NOW).span == timedelta(0)
+
+    for state, start, end in (("LIVE", 600, 300), ("LOS", 300, 240), ("DOWN", 240, 180), ("LIVE", 60, 0)):
+        connection.execute(
+            "INSERT INTO link_interval (source, state, started_at, last_seen_at, ended_at)"
+            " VALUES ('isslive', %(state)s, %(start)s, %(end)s, %(end)s)",
+            {"state": state, "start": NOW - start * SECOND, "end": NOW - end * SECOND},
+        )
+    connection.commit()
+
+    day = link_day(connection, NOW)
+    assert (day.span, day.live, day.los, day.down) == tuple(s * SECOND for s in (600, 360, 60, 60))
+    assert day.away == 180 * SECOND
+
+
+def test_items_that_only_one_side_knows_are_found(connection: psycopg.Connection) -> None:
+    connection.execute(
+        "INSERT INTO telemetry_channel (item_id, name, subsystem, kind, catalogued)"
+        " VALUES ('NEW000001', 'New', 'Unknown', 'unknown', false)"
+    )
+    connection.execute("SELECT create_minute_chunks(%s, %s)", (NOW, NOW))
+    connection.execute(
+        "INSERT INTO telemetry_minute (channel_id, minute, readings, live_seconds)"
+        " SELECT channel_id, %s, 1, 60 FROM telemetry_channel WHERE item_id = 'NODE3000005'",
+        (NOW - 3 * 60 * SECOND,),
+    )
+    connection.commit()
+
+    facts = catalogue_facts(connection, NOW)
+
+    assert list(facts.unknown) == ["NEW000001"]
+    assert "NODE3000005" not in facts.unheard
+    assert len(facts.unheard) == facts.catalogued - 1
+
+
+def test_a_simulated_day_of_the_tank_is_balanced_and_plausible(connection: psycopg.Connection) -> None:
+    detector = UrineTankDetector()
+    since = NOW - timedelta(hours=36)
+    window, _ = simulated_window(detector.items, seed=3, since=since, days=1.5)
+    events = detector.detect(window)
+    connection.execute("SELECT create_telemetry_chunks(%s, %s)", (since, NOW))
+    connection.cursor().executemany(
+        "INSERT INTO telemetry_reading (channel_id, ts, received_at, value, raw_value, status_class,"
+        " is_snapshot, event_id) SELECT channel_id, %s, %s, %s, '', 24, false, %s"
+        " FROM telemetry_channel WHERE item_id = %s",
+        [
+            (row.ts, row.ts, row.value, number, row.item)
+            for number, row in enumerate(window.readings.itertuples())
+        ],
+    )
+    connection.cursor().executemany(
+        "INSERT INTO detected_event (event_id, detector, detector_version, event_type, started_at, ended_at,"
+        " state, confidence, payload) VALUES (%s, %s, '2', %s, %s, %s, 'closed', 0.9, %s)",
+        [
+            (e.event_id, e.detector, e.event_type, e.started_at, e.ended_at, Jsonb(dict(e.payload)))
+            for e in events
+        ],
+    )
+    connection.execute(
+        "INSERT INTO processor_state (detector, version, watermark) VALUES (%s, '2', %s)",
+        (detector.name, NOW),
+    )
+    connection.commit()
+
+    day = tank_day(connection, detector.name, detector.level_item, NOW)
+
+    assert day is not None
+    assert 5 <= day.visits <= 40
+    assert day.rises_percent > 20
+    assert mass_balance(day).level == "fine"
+    connection.execute("DELETE FROM detected_event WHERE event_type = 'tank_transfer'")
+    connection.execute("DELETE FROM detected_event WHERE event_type = 'toilet_visit'")
+    assert mass_balance(tank_day(connection, detector.name, detector.level_item, NOW)).level == "warning"
