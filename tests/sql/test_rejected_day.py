@@ -22,10 +22,12 @@ NUMBERS = st.one_of(
 FIELDS = st.dictionaries(st.sampled_from(["count", "suppressed", "Value"]), NUMBERS, max_size=3).map(
     lambda fields: {key: v.replace("\0", "") if isinstance(v, str) else v for key, v in fields.items()}
 )
+HALF_DAYS = st.integers(0, 5)
 STEPS = st.lists(
     st.one_of(
-        st.tuples(st.just("insert"), st.lists(st.tuples(st.integers(0, 4), FIELDS), max_size=4)),
-        st.tuples(st.just("drop"), st.integers(0, 4)),
+        st.tuples(st.just("insert"), st.lists(st.tuples(HALF_DAYS, FIELDS), min_size=3, max_size=9)),
+        st.tuples(st.just("drop"), HALF_DAYS),
+        st.tuples(st.just("delete"), HALF_DAYS),
         st.tuples(st.just("truncate"), st.just(0)),
     ),
     max_size=6,
@@ -50,21 +52,26 @@ def updates_of(fields: Mapping[str, Any]) -> int:
     return min(max([1, *numbers]), 10**12)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=80, deadline=None)
 @given(steps=STEPS)
 def test_the_count_is_that_of_the_rows_that_are_there(connection: psycopg.Connection, steps: Any) -> None:
     expected: list[tuple[datetime, Mapping[str, Any]]] = []
     with connection.transaction(force_rollback=True):
         for what, argument in steps:
             if what == "insert":
-                new = [(NOON + day * DAY, fields) for day, fields in argument]
+                new = [(NOON + half_days * DAY / 2, fields) for half_days, fields in argument]
                 reject(connection, new)
                 expected += new
             elif what == "drop":
-                as_of = NOON + argument * DAY
-                connection.execute("SELECT drop_old_rejections('2 days', %s)", (as_of,))
-                kept_from = as_of.replace(hour=0) - 2 * DAY
+                as_of = NOON + argument * DAY / 2
+                connection.execute("SELECT drop_old_rejections('1 day', %s)", (as_of,))
+                kept_from = as_of.replace(hour=0) - DAY
                 expected = [(moment, fields) for moment, fields in expected if moment >= kept_from]
+            elif what == "delete":
+                # Somebody tidies up by hand.
+                gone = NOON + argument * DAY / 2
+                connection.execute("DELETE FROM rejected_reading WHERE received_at = %s", (gone,))
+                expected = [(moment, fields) for moment, fields in expected if moment != gone]
             else:
                 connection.execute("TRUNCATE rejected_reading")
                 expected = []
