@@ -17,6 +17,7 @@ from peebot_dagster.defs.maintenance import (
     store_maintenance,
     store_maintenance_schedule,
 )
+from peebot_dagster.defs.outside import lightstreamer_feed, public_timelines
 from peebot_dagster.defs.posts import posts_asset, posts_job
 from peebot_dagster.defs.resources import Store
 from peebot_dagster.defs.telemetry import telemetry_minute, telemetry_reading
@@ -29,7 +30,14 @@ def build_definitions(detectors: Sequence[Detector]) -> dg.Definitions:
     detector_assets = [detector_asset(detector) for detector in detectors]
     tank = urine_tank_of(detectors)
     return dg.Definitions(
-        assets=[telemetry_reading, telemetry_minute, *detector_assets, posts_asset(detectors)],
+        assets=[
+            lightstreamer_feed,
+            telemetry_reading,
+            telemetry_minute,
+            *detector_assets,
+            posts_asset(detectors),
+            public_timelines,
+        ],
         asset_checks=[feed_checks, *([tank_checks(tank)] if tank else [])],
         jobs=[
             hourly_job(detector_assets, left_out=TANK_CHECKS if tank else ()),

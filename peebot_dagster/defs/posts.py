@@ -37,8 +37,13 @@ REST_WITHOUT_POST = timedelta(minutes=10)
 
 
 def posts_asset(detectors: Sequence[Detector]) -> dg.AssetsDefinition:
-    """The asset `posts`, downstream of the events of all detectors."""
-    inputs = {events_key(detector).to_python_identifier(): events_key(detector) for detector in detectors}
+    """The asset `posts`, downstream of the detectors whose events are posted about."""
+    posted = _posted_event_types()
+    inputs = {
+        events_key(detector).to_python_identifier(): events_key(detector)
+        for detector in detectors
+        if posted.intersection(detector.event_types)
+    }
 
     @dg.op(
         name="tweet", ins={name: dg.In(dg.Nothing) for name in inputs}, out=dg.Out(dg.Nothing), pool="posts"
@@ -101,6 +106,14 @@ def posts_asset(detectors: Sequence[Detector]) -> dg.AssetsDefinition:
             ),
         )
     )
+
+
+def _posted_event_types() -> frozenset[str]:
+    """What PEEBOT_POST_EVENTS says. Definitions load with wrong settings, too: the op tells of them."""
+    try:
+        return PostPolicy.from_environment(os.environ).event_types
+    except PolicyError:
+        return PostPolicy().event_types
 
 
 def decisions_metadata(

@@ -5,6 +5,7 @@ from datetime import timedelta
 import dagster as dg
 
 from peebot_dagster.defs.labels import GROUP, OWNERS, table_metadata
+from peebot_dagster.defs.outside import FEED_KEY
 from peebot_dagster.defs.partitions import DAYS, HOURS, hour_key, steps
 from peebot_dagster.defs.resources import Store
 from peebot_dagster.minutes import refresh_minutes
@@ -12,6 +13,7 @@ from peebot_dagster.store import minute_summaries
 
 telemetry_reading = dg.AssetSpec(
     "telemetry_reading",
+    deps=[FEED_KEY],
     description=(
         "Every update of the ISS telemetry as received: about 300 channels of NASA's public feed.\n\n"
         "Written by the ingest daemon, not by Dagster; the sensor `feed_state` reports each minute how it "
