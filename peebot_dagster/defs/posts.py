@@ -21,6 +21,7 @@ from peebot_dagster.posts.publishers import (
     platforms_from_environment,
     publishers_from_environment,
 )
+from peebot_dagster.urgent_runs import URGENT
 
 POSTS = dg.AssetKey("posts")
 
@@ -66,7 +67,12 @@ def posts_asset(detectors: Sequence[Detector]) -> dg.AssetsDefinition:
         yield dg.Output(None, metadata=decisions_metadata(platforms, decisions))
 
     asset = dg.AssetsDefinition.from_op(
-        tweet, keys_by_input_name=inputs, keys_by_output_name={"result": POSTS}, group_name=GROUP
+        tweet,
+        keys_by_input_name=inputs,
+        keys_by_output_name={"result": POSTS},
+        group_name=GROUP,
+        # What is new is in the last hour; to list the keys of all hours takes Dagster a second for each post.
+        partition_mappings={name: dg.LastPartitionMapping() for name in inputs},
     )
     return asset.map_asset_specs(
         lambda spec: spec.replace_attributes(
@@ -162,7 +168,7 @@ posts_job = dg.define_asset_job(
     "publish_posts",
     selection=dg.AssetSelection.assets(POSTS),
     executor_def=dg.in_process_executor,
-    tags={"dagster/max_runtime": 300, "dagster/priority": 10},
+    tags={"dagster/max_runtime": 300, URGENT: "true"},
     description="Drains the outbox: one run publishes, or declines with a reason, all events that are new.",
 )
 
