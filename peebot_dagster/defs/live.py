@@ -36,6 +36,9 @@ LONGEST_LOOK = timedelta(seconds=10)
 LONGEST_PIECE = timedelta(hours=12)
 """Of event time: what has been begun is not interrupted."""
 
+RUN_IS_MADE_WITHIN = timedelta(seconds=20)
+"""After a tick has asked for it; later the request counts as lost."""
+
 REPORTED_HOURS_PER_TICK = 24
 
 
@@ -200,6 +203,8 @@ def live_detection_sensors(
 ) -> list[dg.SensorDefinition]:
     """The sensors that keep watch over these detectors, each for a `turn`; zero: one look and no waiting."""
 
+    requests = PostingRequests()
+
     def live_sensor(name: str) -> dg.SensorDefinition:
         # Below the sensor daemon's own loop of 5 s: an interval of 5 beats against it and skips every other.
         @dg.sensor(
@@ -221,7 +226,7 @@ def live_detection_sensors(
                     if not watch.take(STAND_BY):
                         return dg.SensorResult(skip_reason="The other sensor keeps watch.")
                     live = LiveDetection(connection, detectors, clock)
-                    due, complaint = _watch(live, watch, context.instance, turn)
+                    due, complaint = _watch(live, watch, context.instance, requests, turn)
                 # The twin has the watch now.
                 reports = live.reports()
             if due:
@@ -233,8 +238,28 @@ def live_detection_sensors(
     return [live_sensor(name) for name in SENSORS]
 
 
+@dataclass
+class PostingRequests:
+    """When a posting run was last asked for (UTC): its twin is on watch before Dagster has made the run."""
+
+    asked_at: datetime | None = None
+
+    def may_ask(self, instance: dg.DagsterInstance, now: datetime) -> bool:
+        """Whether to ask for a posting run at `now` (UTC), which is noted; a lost request is repeated."""
+        if self.asked_at is not None and now - self.asked_at < RUN_IS_MADE_WITHIN:
+            made = dg.RunsFilter(job_name=posts_job.name, created_after=self.asked_at)
+            if not instance.get_runs_count(made):
+                return False
+        self.asked_at = now
+        return True
+
+
 def _watch(
-    live: LiveDetection, watch: Watch, instance: dg.DagsterInstance, turn: timedelta
+    live: LiveDetection,
+    watch: Watch,
+    instance: dg.DagsterInstance,
+    requests: PostingRequests,
+    turn: timedelta,
 ) -> tuple[bool, str]:
     """Watch until there are news for Dagster or the turn is over.
 
@@ -248,6 +273,9 @@ def _watch(
         if live.tick.changes != asked_after:
             asked_after = live.tick.changes
             due, complaint = live.posting_is_due(instance)
+            if due and not requests.may_ask(instance, live.clock()):
+                due, asked_after = False, None
+                again_at = min(again_at, live.clock() + QUICKEST)
         if due or live.tick.news or watch.off_duty or live.clock() >= until:
             return due, complaint
         watch.wait(channels, min(again_at, until) - live.clock())

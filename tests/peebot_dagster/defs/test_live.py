@@ -321,6 +321,27 @@ def test_a_fresh_visit_asks_for_one_posting_run_and_not_for_a_second_while_that_
     assert not tick(jump).run_requests
 
 
+def test_the_sensor_that_takes_over_does_not_ask_for_the_posting_run_that_its_twin_has_asked_for(
+    connection: psycopg.Connection, database_url: str, jump: Detector, instance: dg.DagsterInstance
+) -> None:
+    now = datetime.now(UTC)
+    insert_event(connection, now - MINUTE)
+    times = iter([now, now + timedelta(minutes=1)])
+    moment = next(times)
+    first, twin = live_detection_sensors([jump], timedelta(0), lambda: moment)
+
+    def asked_for(sensor: dg.SensorDefinition) -> int:
+        result = sensor(
+            dg.build_sensor_context(instance, resources={"store": Store(database_url=database_url)})
+        )
+        assert isinstance(result, dg.SensorResult)
+        return len(result.run_requests or [])
+
+    assert (asked_for(first), asked_for(twin)) == (1, 0)
+    moment = next(times)
+    assert asked_for(twin) == 1, "no run was made: the request was lost"
+
+
 def test_what_can_only_be_skipped_waits_so_that_a_replay_starts_no_run_by_the_minute(
     connection: psycopg.Connection, tick: Tick, jump: Detector, instance: dg.DagsterInstance
 ) -> None:
