@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
+from peebot_dagster.defs.event_retention import delete_old_runless_events
 from peebot_dagster.defs.resources import Store
 from peebot_dagster.housekeeping import maintain_store, order_chunks
 
@@ -13,9 +14,10 @@ BATCH = 200
 
 
 class Retention(dg.Config):
-    """How long a finished run and its event log are kept."""
+    """How long a finished run with its event log is kept, and an event that belongs to no run."""
 
     days: int = 14
+    runless_days: int = 7
 
 
 def delete_old_runs(instance: dg.DagsterInstance, before: datetime) -> int:
@@ -37,19 +39,31 @@ def delete_runs(context: dg.OpExecutionContext, config: Retention) -> None:
     """Delete finished runs older than `days` through Dagster's own call, which takes their logs along.
 
     The materialisations of such a run go with it; events, posts and telemetry are not Dagster's and stay.
+    Events that sensors report without a run go after `runless_days`.
     """
     before = datetime.now(UTC) - timedelta(days=config.days)
     deleted = delete_old_runs(context.instance, before)
     context.log.info(f"{deleted} runs from before {before:%Y-%m-%d %H:%M} UTC deleted")
-    context.add_output_metadata({"deleted_runs": deleted})
+    before = datetime.now(UTC) - timedelta(days=config.runless_days)
+    runless = delete_old_runless_events(context.instance, before)
+    context.log.info(f"{runless} events of no run from before {before:%Y-%m-%d %H:%M} UTC deleted")
+    last_day = dg.RunsFilter(created_after=datetime.now(UTC) - timedelta(days=1))
+    context.add_output_metadata(
+        {
+            "deleted_runs": deleted,
+            "deleted_runless_events": runless,
+            "runs_of_the_last_day": context.instance.get_runs_count(last_day),
+        }
+    )
 
 
 @dg.job(executor_def=dg.in_process_executor, tags={"dagster/max_runtime": 1800})
 def run_retention() -> None:
-    """Delete Dagster's finished runs and their event logs after 14 days (op config `days`).
+    """Delete Dagster's finished runs with their event logs after 14 days, events of no run after 7.
 
-    A run leaves 30 to 45 kB, and an hourly catch-up every five minutes makes 288 runs a day. Ticks are pruned
-    by the `retention` block of dagster.yaml.
+    A run leaves 30 to 45 kB, and an hourly catch-up every five minutes makes 288 runs a day; the feed's state
+    is told each minute without a run. Ticks are pruned by the `retention` block of dagster.yaml: those that
+    had nothing to tell after a day, the others after 14.
     """
     delete_runs()
 
@@ -60,7 +74,7 @@ run_retention_schedule = dg.ScheduleDefinition(
     cron_schedule="17 3 * * *",
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Each night: delete Dagster's runs that are older than 14 days.",
+    description="Each night: delete Dagster's runs after 14 days, and events of no run after 7.",
 )
 
 

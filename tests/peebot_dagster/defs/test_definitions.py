@@ -9,6 +9,7 @@ from pathlib import Path
 import dagster as dg
 import psycopg
 import pytest
+import yaml
 
 from peebot_dagster.definitions import build_definitions, defs
 from peebot_dagster.detectors.detector import Detector
@@ -102,10 +103,51 @@ def test_everybody_who_looks_finds_out_what_an_asset_is_and_whose() -> None:
 
 
 def test_every_job_has_a_longest_time_so_that_a_killed_run_does_not_stay_started() -> None:
-    for name in ("hourly_assets_job", "publish_posts", "run_retention", "store_maintenance"):
-        job = defs.resolve_job_def(name)
-        assert "dagster/max_runtime" in job.tags
-        assert job.executor_def.name == "in_process"
+    jobs = [job for job in defs.get_repository_def().get_all_jobs() if not job.name.startswith("__ASSET_JOB")]
+    assert {job.name for job in jobs} >= {"hourly_assets_job", "publish_posts", "run_retention"}
+    for job in jobs:
+        assert "dagster/max_runtime" in job.tags, job.name
+        assert job.executor_def.name == "in_process", job.name
+
+
+def test_runs_are_watched_and_retried_and_ticks_do_not_stay_for_ever() -> None:
+    settings = yaml.safe_load((ROOT / "dagster.yaml").read_text())
+    assert settings["run_monitoring"]["enabled"]
+    assert settings["run_retries"]["enabled"]
+    for kind in ("sensor", "schedule"):
+        days = settings["retention"][kind]["purge_after_days"]
+        assert days.keys() == {"skipped", "success", "failure", "started"}
+        assert all(0 < kept <= 31 for kept in days.values())
+
+
+HEAVY = (
+    "aiohttp",
+    "alembic",
+    "celery",
+    "lightstreamer",
+    "matplotlib",
+    "pandas",
+    "requests",
+    "rich",
+    "scipy",
+    "tweepy",
+)
+
+
+def test_nothing_heavy_is_imported_by_the_definitions_as_each_run_would_pay_for_it() -> None:
+    program = (
+        "import sys, peebot_dagster.definitions;"
+        f"print(*({{name.partition('.')[0] for name in sys.modules}} & {set(HEAVY)}))"
+    )
+    imported = subprocess.run(
+        [sys.executable, "-P", "-c", program],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=True,
+    )
+    assert imported.stdout.split() == []
 
 
 def test_sensors_and_schedules_run_by_themselves() -> None:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import psycopg
 
+from peebot_dagster.defs.event_retention import delete_old_runless_events
 from peebot_dagster.defs.maintenance import delete_old_runs, run_retention, store_maintenance
 from peebot_dagster.defs.resources import Store
 
@@ -41,6 +42,38 @@ def test_the_job_keeps_the_runs_of_the_last_fortnight(instance: dg.DagsterInstan
 
     assert result.success
     assert len(instance.get_runs()) == 2
+
+
+def test_old_events_of_no_run_go_but_for_the_latest_of_each_asset_and_check_and_each_partition(
+    postgres_instance: dg.DagsterInstance,
+) -> None:
+    feed, events = dg.AssetKey("feed"), dg.AssetKey("events")
+
+    def check(name: str) -> dg.AssetCheckEvaluation:
+        return dg.AssetCheckEvaluation(asset_key=feed, check_name=name, passed=True)
+
+    for hour in range(3):
+        for told in (
+            dg.AssetMaterialization(feed),
+            check("is_live"),
+            check("few_rejected"),
+            dg.AssetMaterialization(events, partition=f"2025-03-01-0{hour}:00"),
+        ):
+            postgres_instance.report_runless_asset_event(told)
+    of_a_run = any_job.execute_in_process(instance=postgres_instance).run_id
+    logged = len(postgres_instance.all_logs(of_a_run))
+    now = datetime.now(UTC)
+
+    assert delete_old_runless_events(postgres_instance, now - timedelta(hours=1)) == 0
+    assert delete_old_runless_events(postgres_instance, now + timedelta(hours=1)) == 6
+
+    assert len(postgres_instance.fetch_materializations(feed, limit=9).records) == 1
+    assert len(postgres_instance.get_materialized_partitions(events)) == 3
+    checks = [dg.AssetCheckKey(feed, name) for name in ("is_live", "few_rejected")]
+    latest = postgres_instance.event_log_storage.get_latest_asset_check_execution_by_key(checks)
+    assert latest.keys() == set(checks)
+    assert all(record.event is not None for record in latest.values())
+    assert len(postgres_instance.all_logs(of_a_run)) == logged
 
 
 def test_the_nightly_job_drops_old_readings_orders_the_rest_and_makes_the_chunks_of_the_next_days(
