@@ -64,13 +64,15 @@ def _console() -> Console:
 
 
 @app.command()
-def up() -> None:
+def up(
+    celery: Annotated[bool, typer.Option(help="Give Dagster's runs to warm workers (Redis).")] = False,
+) -> None:
     """Run everything on NASA's live feed (PEEBOT_FEED_URL), until Ctrl-C."""
     from peebot_local.runner import run
     from peebot_local.up import up_plan
 
     settings = _settings()
-    run(settings, lambda home: up_plan(settings, home), _SIGNALS, _console())
+    run(settings, lambda home: up_plan(settings, home, celery), _SIGNALS, _console())
 
 
 @app.command()
@@ -399,8 +401,8 @@ def env() -> None:
     url = require_store(settings)
     running = running_store(settings)
     dagster_home = (running.home if running else Home(settings.home)).dagster
-    prepare_dagster_home(dagster_home)
     variables = {**dagster_environment(url, dagster_home), **(running.state.environment if running else {})}
+    prepare_dagster_home(dagster_home, celery="PEEBOT_CELERY_BROKER" in {**os.environ, **variables})
     for variable, value in variables.items():
         typer.echo(f"export {variable}={shlex.quote(value)}")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -134,10 +133,12 @@ def forget_migration(dagster_home: Path) -> None:
     (dagster_home / _MIGRATED_BY).unlink(missing_ok=True)
 
 
-def prepare_dagster_home(dagster_home: Path) -> None:
-    """Give Dagster its home with the project's dagster.yaml as it is now."""
+def prepare_dagster_home(dagster_home: Path, celery: bool = False) -> None:
+    """Give Dagster its home with the project's dagster.yaml as it is now; `celery`: for warm workers."""
     dagster_home.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(PROJECT / "dagster.yaml", dagster_home / "dagster.yaml")
+    parts = ["dagster.yaml", "dagster.celery.yaml"] if celery else ["dagster.yaml"]
+    settings = "".join((PROJECT / part).read_text(encoding="utf-8") for part in parts)
+    (dagster_home / "dagster.yaml").write_text(settings, encoding="utf-8")
 
 
 def dagster_environment(database_url: str, dagster_home: Path) -> Mapping[str, str]:

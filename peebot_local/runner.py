@@ -26,6 +26,7 @@ from peebot_local.services import answers, code_server, dagster_daemon, listens,
 from peebot_local.settings import Settings
 from peebot_local.status import last_events, last_posts, read_status
 from peebot_local.supervisor import Supervisor
+from peebot_local.warm_workers import start_broker, start_worker
 
 _WATCH_S = 0.2
 _PICTURE_S = 1.0
@@ -60,6 +61,8 @@ class Plan:
     feed: Callable[[Running], None]
     when_up: Callable[[Running], None] = lambda running: None
     environment: Mapping[str, str] = field(default_factory=dict)
+    celery: bool = False
+    """Whether Dagster's runs are given to warm workers."""
 
 
 def run(
@@ -106,13 +109,16 @@ def _start(settings: Settings, home: Home, plan: Plan, supervisor: Supervisor, s
     database_url = database_url_of(settings)
     with steps.step("Bringing the databases to the newest schema"):
         migrate_databases(database_url, home.dagster)
-    prepare_dagster_home(home.dagster)
+    prepare_dagster_home(home.dagster, plan.celery)
+    broker = start_broker(home, supervisor) if plan.celery else {}
     given = {VARIABLE: os.environ[VARIABLE]} if VARIABLE in os.environ else {}
-    own_environment = {"PEEBOT_CODE_SERVER_PORT": str(code_port), **given, **plan.environment}
+    own_environment = {"PEEBOT_CODE_SERVER_PORT": str(code_port), **given, **broker, **plan.environment}
     environment = {**dagster_environment(database_url, home.dagster), **own_environment}
     metrics_port = settings.metrics_port or free_port()
     running = Running(home, supervisor, steps, database_url, ui_url, metrics_port)
     supervisor.start(code_server(database_url, environment, code_port))
+    if plan.celery:
+        start_worker(supervisor, database_url, environment)
     plan.feed(running)
     with steps.step("Starting Dagster"):
         supervisor.wait_for(listens(code_port), "code-server", _READY_TIMEOUT_S)

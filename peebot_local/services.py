@@ -91,6 +91,25 @@ def dagster_daemon(database_url: str, environment: Mapping[str, str]) -> Child:
     )
 
 
+def redis_server(command: str, folder: Path, port: int) -> Child:
+    """Redis on loopback, as the broker of the workers; a run that it forgets is failed by run monitoring."""
+    options = ("--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no")
+    return Child("redis", (command, *options, "--dir", str(folder)))
+
+
+def celery_worker(database_url: str, environment: Mapping[str, str]) -> Child:
+    """Two warm workers for Dagster's runs; it lets a run that is under way end."""
+    options = ("--queues", "dagster", "--concurrency", "2", "--max-tasks-per-child", "200")
+    quiet = ("--loglevel", "WARNING", "--without-gossip", "--without-mingle")
+    return Child(
+        name="celery-worker",
+        command=(*_python("celery"), "-A", "peebot_dagster.celery_worker", "worker", *options, *quiet),
+        environment=environment,
+        stop=StopManner(grace_s=15.0, ask_descendants=False),
+        may_restart=partial(reachable, database_url),
+    )
+
+
 def webserver(database_url: str, environment: Mapping[str, str], port: int) -> Child:
     """Dagster's UI, on loopback only."""
     return Child(

@@ -16,8 +16,11 @@ from peebot_local.settings import Settings
 _SOURCE = "isslive"
 
 
-def up_plan(settings: Settings, home: Home) -> Plan:
-    """Listen to the feed of the settings; while it is unreachable the daemon goes on trying."""
+def up_plan(settings: Settings, home: Home, celery: bool = False) -> Plan:
+    """Listen to the feed of the settings; while it is unreachable the daemon goes on trying.
+
+    `celery`: Dagster's runs are given to warm workers.
+    """
 
     def feed(running: Running) -> None:
         running.supervisor.start(
@@ -34,8 +37,8 @@ def up_plan(settings: Settings, home: Home) -> Plan:
     if is_local(settings.feed_url) and not named & PLATFORMS.keys():
         # Whatever credentials there are: what this machine plays is no news from the station.
         title = f"PeeBot on {settings.feed_url}, which is this machine: posts are a dry run"
-        return Plan(title=title, feed=feed, environment={"PEEBOT_POSTS": "dry_run"})
-    return Plan(title=f"PeeBot on {settings.feed_url}", feed=feed)
+        return Plan(title=title, feed=feed, environment={"PEEBOT_POSTS": "dry_run"}, celery=celery)
+    return Plan(title=f"PeeBot on {settings.feed_url}", feed=feed, celery=celery)
 
 
 def is_local(url: str) -> bool:

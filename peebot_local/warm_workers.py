@@ -1,0 +1,39 @@
+"""The warm workers of `peebot up --celery`: their broker, and the worker itself."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Mapping
+
+from peebot_local.embedded_postgres import free_port
+from peebot_local.errors import MendableError
+from peebot_local.home import Home
+from peebot_local.services import celery_worker, listens, redis_server
+from peebot_local.supervisor import Supervisor
+
+BROKER = "PEEBOT_CELERY_BROKER"
+_READY_TIMEOUT_S = 60.0
+
+
+def start_broker(home: Home, supervisor: Supervisor) -> dict[str, str]:
+    """Start a Redis for this home, unless the environment names a broker; what to add to the environment."""
+    if importlib.util.find_spec("dagster_celery") is None:
+        raise MendableError("dagster-celery is not installed; install peebot[celery]")
+    if os.environ.get(BROKER):
+        return {}
+    command = shutil.which("redis-server")
+    if command is None:
+        raise MendableError(
+            f"there is no redis-server here; install it (Debian: apt install redis-server), or set {BROKER}"
+        )
+    port = free_port()
+    supervisor.start(redis_server(command, home.path, port))
+    supervisor.wait_for(listens(port), "redis", _READY_TIMEOUT_S)
+    return {BROKER: f"redis://127.0.0.1:{port}/0"}
+
+
+def start_worker(supervisor: Supervisor, database_url: str, environment: Mapping[str, str]) -> None:
+    """Start the worker; `environment` holds what Dagster's processes need, and the broker."""
+    supervisor.start(celery_worker(database_url, environment))
