@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 import pandas as pd
 
 from iss_simulator.catalogue import packaged_channels
+from iss_simulator.conditions import MEASURED, Conditions
 from iss_simulator.link_stretches import link_stretches
 from iss_simulator.station import Station
 from iss_simulator.truth import TrueEvent
@@ -18,7 +19,7 @@ _UPDATES_PER_S_OF_AN_ITEM = 0.2
 
 
 def simulated_window(
-    items: Collection[str], seed: int, since: datetime, days: float
+    items: Collection[str], seed: int, since: datetime, days: float, conditions: Conditions = MEASURED
 ) -> tuple[Window, list[TrueEvent]]:
     """What the ground heard of these items in the days from `since` (UTC) on, and what really happened then.
 
@@ -28,7 +29,8 @@ def simulated_window(
     until = since + timedelta(days=days)
     # A channel without a story costs as much as one that is listened to: only those asked for are made.
     channels = [channel for channel in packaged_channels() if channel.item in items]
-    station = Station(seed, since, channels, rate=1.0 + _UPDATES_PER_S_OF_AN_ITEM * len(channels))
+    rate = 1.0 + _UPDATES_PER_S_OF_AN_ITEM * len(channels)
+    station = Station(seed, since, channels, rate, conditions=conditions)
     updates = list(station.updates(until, items))
     readings = pd.DataFrame(
         {

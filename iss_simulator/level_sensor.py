@@ -37,6 +37,7 @@ class LevelSensor:
     samples: list[tuple[float, int]] = field(default_factory=list)
     steps: Steps = field(default_factory=Steps)
     high: int = 0
+    dither_half_width: float = DITHER_HALF_WIDTH
     _reported: int = -1
     _last_sample: float = -1.0
 
@@ -74,8 +75,8 @@ class LevelSensor:
         while self.now < end:
             border = round(self.level)
             distance = self.level - border
-            if abs(distance) < DITHER_HALF_WIDTH:
-                is_above = self.random.random() < 0.5 + distance / (2 * DITHER_HALF_WIDTH)
+            if abs(distance) < self.dither_half_width:
+                is_above = self.random.random() < 0.5 + distance / (2 * self.dither_half_width)
                 self._report(border if is_above else border - 1, self.now)
                 pause = 1.0 + min(self.random.expovariate(1 / _TOGGLE_MEAN_S), _TOGGLE_MAX_S)
             else:
@@ -89,7 +90,8 @@ class LevelSensor:
         if slope == 0:
             return math.inf
         below = math.floor(self.level)
-        target = below + 1 - DITHER_HALF_WIDTH if slope > 0 else below + DITHER_HALF_WIDTH
+        width = self.dither_half_width
+        target = below + 1 - width if slope > 0 else below + width
         return abs(target - self.level) / abs(slope) + 0.01
 
     def _report(self, value: int, at: float) -> None:

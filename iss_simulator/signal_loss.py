@@ -34,9 +34,19 @@ class Gap:
 
 
 class SignalLoss:
-    """All gaps since `since`, in order, made as far as somebody asks; none begins in the given quiet time."""
+    """All gaps since `since`, in order, made as far as somebody asks; none begins in the given quiet time.
 
-    def __init__(self, seed: int, since: datetime, quiet: tuple[datetime, datetime] | None = None) -> None:
+    `losses` (above 0): how many times as often as measured the signal is lost.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        since: datetime,
+        quiet: tuple[datetime, datetime] | None = None,
+        losses: float = 1.0,
+    ) -> None:
+        self._losses = losses
         self._random = Random(f"{seed} signal")
         self._quiet = quiet
         self._gaps: list[Gap] = []
@@ -69,7 +79,7 @@ class SignalLoss:
     def _extend(self) -> None:
         random = self._random
         rates = (_SHORT_GAPS_A_DAY, _LONG_GAPS_A_DAY, _OUTAGES_A_DAY)
-        pause = _LEAST_LIVE_S + random.expovariate(sum(rates) / _DAY_S)
+        pause = _LEAST_LIVE_S + random.expovariate(self._losses * sum(rates) / _DAY_S)
         kind = random.choices(("short", "long", "outage"), rates)[0]
         bounds = {"short": (12.0, 60.0), "long": (120.0, 660.0), "outage": (1200.0, 5400.0)}[kind]
         started_at = self._now + timedelta(seconds=round(pause))

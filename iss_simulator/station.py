@@ -14,6 +14,7 @@ from iss_simulator.agenda import Rehearsal
 from iss_simulator.airlock import Airlock
 from iss_simulator.attitude import Attitude
 from iss_simulator.catalogue import Channel, packaged_channels
+from iss_simulator.conditions import MEASURED, Conditions
 from iss_simulator.feed import CLOCK_ITEM, GOOD, YEAR_ITEM, Update, clock_update, sample_phase, year_update
 from iss_simulator.minutes import bucket_of, bucket_start
 from iss_simulator.other_channels import OtherChannels
@@ -46,12 +47,13 @@ class Station:
         channels: Sequence[Channel] | None = None,
         rate: float = 70.0,
         rehearsal: Rehearsal | None = None,
+        conditions: Conditions = MEASURED,
     ) -> None:
         quiet = (rehearsal.begins_at, rehearsal.quiet_until) if rehearsal else None
         self._since = since
-        self._signal_loss = SignalLoss(seed, since, quiet)
+        self._signal_loss = SignalLoss(seed, since, quiet, conditions.losses)
         self._stories: tuple[Story, ...] = (
-            UrineTank(seed, since, self._signal_loss, rehearsal),
+            UrineTank(seed, since, self._signal_loss, rehearsal, conditions.dither_half_width),
             WaterSystem(seed, since),
             Airlock(seed, since),
             Attitude(seed, since),

@@ -30,7 +30,12 @@ class UrineTank:
     """Makes the tank's story from `since` on, as far as it is asked for; the same for the same arguments."""
 
     def __init__(
-        self, seed: int, since: datetime, signal_loss: SignalLoss, rehearsal: Rehearsal | None = None
+        self,
+        seed: int,
+        since: datetime,
+        signal_loss: SignalLoss,
+        rehearsal: Rehearsal | None = None,
+        dither_half_width: float = DITHER_HALF_WIDTH,
     ) -> None:
         self.truth: list[TrueEvent] = []
         self.levels: list[Update] = []
@@ -40,7 +45,9 @@ class UrineTank:
         self._signal_loss = signal_loss
         self._rehearsal = rehearsal
         self._random = Random(f"{seed} tank")
-        self._sensor = LevelSensor(Random(f"{seed} sensor"), self._random.uniform(15, 55))
+        self._sensor = LevelSensor(
+            Random(f"{seed} sensor"), self._random.uniform(15, 55), dither_half_width=dither_half_width
+        )
         self._processor = UrineProcessor(Random(f"{seed} processor"), since)
         self._agenda = Agenda(seed, since, rehearsal)
         self._free_from = 0.0
@@ -103,7 +110,7 @@ class UrineTank:
         for count, pause in parts:
             sensor.move(pause, self._processor.percent_per_s)
             goal += count
-            target = goal + self._random.uniform(0, 1 - DITHER_HALF_WIDTH)
+            target = goal + self._random.uniform(0, 1 - sensor.dither_half_width)
             rate = 1 / cadence_s + self._processor.percent_per_s
             sensor.move(max(0.0, target - sensor.level) / rate, rate)
         self._note(kind, began, before, late_step=len(parts) > 1)
@@ -117,7 +124,8 @@ class UrineTank:
     def _reset(self) -> None:
         sensor, random, began, before = self._sensor, self._random, self._sensor.now, self._sensor.level
         choices = [level for level in range(6, 60) if abs(level - before) >= 20]
-        after = random.choice(choices) + random.uniform(DITHER_HALF_WIDTH, 1 - DITHER_HALF_WIDTH)
+        width = sensor.dither_half_width
+        after = random.choice(choices) + random.uniform(width, 1 - width)
         between = 0.2 if random.random() < 0.5 else (before + after) / 2
         for level, wait in ((between, random.uniform(2, 9)), (after, 2.0)):
             sensor.jump(level)
