@@ -31,7 +31,7 @@ class Bout:
     """One rise: its up-steps, and the falls (%) just before and after it. `drained_before` is what the level
     fell in the 15 min before it. `parted`: nothing can join it any more."""
 
-    rises: tuple[Step, ...]
+    steps: tuple[Step, ...]
     drained_before: float
     fall_before: float
     fall_after: float
@@ -40,11 +40,11 @@ class Bout:
 
     @property
     def first(self) -> Step:
-        return self.rises[0]
+        return self.steps[0]
 
     @property
     def last(self) -> Step:
-        return self.rises[-1]
+        return self.steps[-1]
 
     @property
     def level_before(self) -> float:
@@ -69,7 +69,7 @@ class Bout:
     @cached_property
     def paces(self) -> list[float]:
         """Seconds per 1 % from each step to the next."""
-        pairs = zip(self.rises, self.rises[1:], strict=False)
+        pairs = zip(self.steps, self.steps[1:], strict=False)
         return [(later.at - earlier.at) / SECOND / later.size for earlier, later in pairs]
 
     @cached_property
@@ -82,10 +82,10 @@ class Bout:
     def greatest_jump(self) -> float:
         """The most (%) that the level surely rose within 15 s."""
         if self.last.at - self.first.not_before <= JUMP_SPAN:
-            return sum(step.size for step in self.rises)
+            return sum(step.size for step in self.steps)
         return max(
-            sum(step.size for step in self.rises[begin:] if step.at - start.not_before <= JUMP_SPAN)
-            for begin, start in enumerate(self.rises)
+            sum(step.size for step in self.steps[begin:] if step.at - start.not_before <= JUMP_SPAN)
+            for begin, start in enumerate(self.steps)
         )
 
 
@@ -110,7 +110,10 @@ def _joins(steps: Sequence[Step], group: tuple[int, int], step: Step) -> bool:
     if step.at - first.at > LONGEST_BOUT:
         return False
     long_out_of_sight = last.hidden and last.at - last.not_before > LONGEST_PAUSE
-    return step.at - last.at <= (PAUSE_AFTER_HIDDEN if long_out_of_sight else LONGEST_PAUSE)
+    # A single percent that nobody saw rise may be of any time: alone it begins nothing.
+    lone_and_unseen = group[0] == group[1] and last.unseen and not last.hidden
+    limit = PAUSE_AFTER_HIDDEN if long_out_of_sight or lone_and_unseen else LONGEST_PAUSE
+    return step.at - last.at <= limit
 
 
 def _bout(steps: Sequence[Step], begin: int, end: int) -> Bout:
@@ -118,7 +121,7 @@ def _bout(steps: Sequence[Step], begin: int, end: int) -> Bout:
     before, after = range(begin - 1, -1, -1), range(end + 1, len(steps))
     fall_after = _fall(steps, after, last.at, LONGEST_PAUSE)
     return Bout(
-        rises=tuple(step for step in steps[begin : end + 1] if step.size > 0),
+        steps=tuple(step for step in steps[begin : end + 1] if step.size > 0),
         drained_before=_drained(steps, before, first.at),
         fall_before=_fall(steps, before, first.at, JUMP_SPAN),
         fall_after=_fall(steps, after, last.at, JUMP_SPAN),

@@ -8,6 +8,7 @@ from typing import Literal
 from peebot_dagster.detectors.backlash import Backlash
 from peebot_dagster.detectors.bouts import LONGEST_PAUSE, Bout
 from peebot_dagster.detectors.level_steps import SECOND
+from peebot_dagster.detectors.plunges import Plunge
 
 EventType = Literal["toilet_visit", "toilet_visit_masked", "dribble", "tank_transfer", "sensor_reset"]
 
@@ -64,6 +65,12 @@ def classify(bout: Bout, watermark: int, draining: bool) -> Verdict | None:
     return Verdict(event_type, confidence, reasons, is_open, masked)
 
 
+def reset_downwards(plunge: Plunge) -> Verdict:
+    """The verdict on a fall that is no liquid."""
+    facts = f"{plunge.amount:g} % in {len(plunge.steps)} step{'s' if len(plunge.steps) > 1 else ''}"
+    return Verdict("sensor_reset", 0.9, (facts, "no drain is that fast"), open=False, masked=False)
+
+
 def _doubt(bout: Bout, silence: int, draining: bool) -> str | None:
     """Why an open rise may yet turn out to be no visit, or None."""
     if silence < PLATEAU:
@@ -83,7 +90,7 @@ def _masked(bout: Bout) -> bool:
 
 def _type_of(bout: Bout, masked: bool) -> tuple[EventType, float, tuple[str, ...]]:
     amount, cadence = bout.amount, bout.cadence
-    rise = f"{amount:g} % in {len(bout.rises)} step{'s' if len(bout.rises) > 1 else ''}"
+    rise = f"{amount:g} % in {len(bout.steps)} step{'s' if len(bout.steps) > 1 else ''}"
     pace = "" if cadence is None else f", {cadence:.1f} s per 1 %"
     facts = rise + pace
 
@@ -100,7 +107,7 @@ def _type_of(bout: Bout, masked: bool) -> tuple[EventType, float, tuple[str, ...
         return "tank_transfer", 0.9, (facts, "as fast as a pump")
     if amount < VISIT_PERCENT:
         return "dribble", 0.5, (facts, "too little to tell a person from drift")
-    if len(bout.rises) > 2 and cadence is not None and cadence < PUMP_CADENCE:
+    if len(bout.steps) > 2 and cadence is not None and cadence < PUMP_CADENCE:
         return "tank_transfer", 0.5, (facts, "faster than a person, less than a usual transfer")
     if len(bout.paces) >= TRICKLE_PAUSES and bout.share_at_a_persons_pace < TRICKLE_SHARE:
         return "tank_transfer", 0.5, (facts, "slower than a person from step to step: a trickle")
@@ -122,9 +129,9 @@ def _reset_reason(bout: Bout) -> str | None:
 
 
 def _visit(bout: Bout, facts: str) -> tuple[EventType, float, tuple[str, ...]]:
-    if any(step.hidden for step in bout.rises):
+    if any(step.hidden for step in bout.steps):
         return "toilet_visit", 0.7, (facts, "a part of the rise was out of sight")
-    if any(step.size > COHERENT_STEP_PERCENT for step in bout.rises):
+    if any(step.size > COHERENT_STEP_PERCENT for step in bout.steps):
         return "toilet_visit", 0.7, (facts, "a step is too great for one reading")
     if bout.share_at_a_persons_pace < STEADY_SHARE:
         return "toilet_visit", 0.85, (facts, "as much as a person gives, with pauses")

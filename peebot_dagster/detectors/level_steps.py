@@ -20,6 +20,7 @@ SHORTEST_HIDING = 5 * SECOND
 # after a minute of silence went unseen.
 LONG_SILENCE = 60 * SECOND
 HIDDEN_STEP_PERCENT = 2.0
+FIRST_WORD = 15 * SECOND
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class Step:
     """A movement of the level by `size` (%, signed) that was read at `at` (microseconds since 1970 UTC).
 
     `level` is the level (%) after it, `jumped_from` the reading (%) before it. It happened after
-    `not_before`; where that makes a difference (`hidden`), nobody could see the tank in between.
+    `not_before`; where that makes a difference (`hidden`), nobody could see the tank in between. `unseen`:
+    it was the first word after the link or the channel had been away, whatever the size.
     """
 
     at: int
@@ -36,6 +38,7 @@ class Step:
     jumped_from: float
     not_before: int
     hidden: bool
+    unseen: bool
 
 
 class _LinkGaps:
@@ -91,27 +94,29 @@ def level_steps(window: Window, readings: ItemReadings) -> list[Step]:
             changed_at = at
             size = band.move(value)
             if size:
-                not_before, hidden = _hiding(gaps, previous_at, at, invalid, snapshot)
+                not_before, hidden, unseen = _hiding(gaps, previous_at, at, invalid, snapshot)
                 hidden = hidden and abs(size) >= HIDDEN_STEP_PERCENT
-                steps.append(Step(at, size, value, previous, not_before, hidden))
+                steps.append(Step(at, size, value, previous, not_before, hidden, unseen))
         previous_at, previous = at, value
     return steps
 
 
 def _hiding(
     gaps: _LinkGaps, previous_at: int, at: int, invalid_since: int, snapshot: bool
-) -> tuple[int, bool]:
-    """The earliest time of a change that was read at `at`, and whether the tank was out of sight since
-    then."""
+) -> tuple[int, bool, bool]:
+    """The earliest time of a change that was read at `at`, whether the tank may have been out of sight since
+    then, and whether `at` is the first word after that."""
     if invalid_since >= 0 and at - invalid_since > SHORTEST_HIDING:
-        return invalid_since, True
+        return invalid_since, True, True
     away_since = gaps.first_between(previous_at, at) if gaps.known else None
     if away_since is not None:
-        return away_since, True
+        # A level that moved while the link was away is told within seconds of its return.
+        is_first_word = gaps.first_between(max(previous_at, at - FIRST_WORD), at) is not None
+        return away_since, True, is_first_word
     if snapshot:
         # The first state after a reconnection that was too short to show, or that nobody knows of.
-        return max(previous_at, at - MEMORY), True
+        return max(previous_at, at - MEMORY), True, True
     if not gaps.known:
-        return previous_at, at - previous_at > LONG_SILENCE
+        return previous_at, at - previous_at > LONG_SILENCE, False
     # Only changes travel: a level that was silent on a live link has not moved.
-    return at, False
+    return at, False, False

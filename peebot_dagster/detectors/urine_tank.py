@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from peebot_dagster.detectors.bouts import Bout, join
-from peebot_dagster.detectors.classification import Verdict, classify
+from peebot_dagster.detectors.classification import RESET_JUMP_PERCENT, Verdict, classify, reset_downwards
 from peebot_dagster.detectors.detector import DetectedEvent, Window, event_id
 from peebot_dagster.detectors.level_readings import ItemReadings, item_readings, microseconds, moment_of
 from peebot_dagster.detectors.level_steps import level_steps
+from peebot_dagster.detectors.plunges import Plunge, plunges
 
 MILLILITRES_PER_PERCENT = 82.0
 UPA_STATE_NORMAL = 16.0
@@ -20,7 +21,8 @@ DRAINED_PERCENT = 2.0
 
 @dataclass(frozen=True)
 class UrineTankDetector:
-    """Watches the level of the urine tank (%, whole numbers) and explains each rise of it.
+    """Watches the level of the urine tank (%, whole numbers) and explains each rise of it; a fall is a drain,
+    or the sensor was reset.
 
     `level_item` is the signal. `state_item`, the state of the Urine Processor Assembly (UPA), is context: it
     decides no type, but while the processor drains the tank, a visit is sure only once it is over.
@@ -61,7 +63,8 @@ class UrineTankDetector:
         return timedelta(0)
 
     def detect(self, window: Window) -> list[DetectedEvent]:
-        """All rises of the level in the window, sorted by start; the last one may be open."""
+        """All rises of the level in the window, and falls that are no liquid, sorted by start; the last one
+        may be open."""
         steps = level_steps(window, item_readings(window, self.level_item, least=0.0, greatest=100.0))
         states = item_readings(window, self.state_item, least=0.0, greatest=float("inf"))
         watermark = microseconds(window.end)
@@ -72,11 +75,13 @@ class UrineTankDetector:
             verdict = classify(bout, watermark, draining)
             if verdict is not None:
                 events.append(self._event(bout, verdict, processing))
-        return events
+        for plunge in plunges(steps, RESET_JUMP_PERCENT, watermark):
+            events.append(self._event(plunge, reset_downwards(plunge), _processing(states, plunge.first.at)))
+        return sorted(events, key=lambda event: event.started_at)
 
-    def _event(self, bout: Bout, verdict: Verdict, processing: bool | None) -> DetectedEvent:
-        started_at = moment_of(bout.first.at)
-        hidden = [step for step in bout.rises if step.hidden]
+    def _event(self, moved: Bout | Plunge, verdict: Verdict, processing: bool | None) -> DetectedEvent:
+        started_at = moment_of(moved.first.at)
+        hidden = [step for step in moved.steps if step.hidden]
         return DetectedEvent(
             event_id=event_id(self.name, self.level_item, started_at),
             detector=self.name,
@@ -84,16 +89,16 @@ class UrineTankDetector:
             event_type=verdict.event_type,
             item=self.level_item,
             started_at=started_at,
-            ended_at=moment_of(bout.last.at),
+            ended_at=moment_of(moved.last.at),
             state="open" if verdict.open else "closed",
             confidence=verdict.confidence,
             payload={
-                "amount_percent": bout.amount,
-                "amount_ml": round(bout.amount * MILLILITRES_PER_PERCENT),
-                "steps": len(bout.rises),
-                "cadence_seconds_per_percent": None if bout.cadence is None else round(bout.cadence, 3),
-                "level_before_percent": bout.level_before,
-                "level_after_percent": bout.level_after,
+                "amount_percent": moved.amount,
+                "amount_ml": round(moved.amount * MILLILITRES_PER_PERCENT),
+                "steps": len(moved.steps),
+                "cadence_seconds_per_percent": None if moved.cadence is None else round(moved.cadence, 3),
+                "level_before_percent": moved.level_before,
+                "level_after_percent": moved.level_after,
                 "upa_processing": processing,
                 "masked": verdict.masked,
                 "hidden_since": moment_of(hidden[0].not_before).isoformat() if hidden else None,

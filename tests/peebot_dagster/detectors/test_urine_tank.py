@@ -81,6 +81,21 @@ PEACE = 1800.0
         ),
         pytest.param(lambda t: t.rises(9, by=8).falls(4, by=8), ["sensor_reset"], id="a spike of 8 %"),
         pytest.param(
+            lambda t: t.rises(9, *[3] * 40).silent(PEACE).dithers(2).falls(9, by=30),
+            ["tank_transfer", "sensor_reset"],
+            id="a reset downwards",
+        ),
+        pytest.param(
+            lambda t: t.rises(9, *[3] * 40).silent(PEACE).dithers(2).falls(9, 5, by=15),
+            ["tank_transfer", "sensor_reset"],
+            id="a reset downwards in two steps",
+        ),
+        pytest.param(
+            lambda t: t.rises(9, *[3] * 40).silent(PEACE).dithers(2).falls(9, by=30).rises(9, by=30),
+            ["tank_transfer", "sensor_reset"],
+            id="a drop-out by 30 % is told once",
+        ),
+        pytest.param(
             lambda t: t.rises(9, by=8).falls(4, by=8).rises(4, by=8),
             ["sensor_reset"] * 2,
             id="a spike, and again for good",
@@ -112,6 +127,26 @@ def test_each_rise_is_what_it_is(
             lambda t: t.link_lost(600).rises(1), ["dribble"], id="one percent after LOS is a dribble"
         ),
         pytest.param(lambda t: t.link_lost(600).rises(1, by=30), ["tank_transfer"], id="30 % hidden in LOS"),
+        pytest.param(
+            lambda t: t.rises(9, *[3] * 40).silent(PEACE).link_lost(9000).falls(1, by=30),
+            ["tank_transfer"],
+            id="a drain hidden in LOS is no reset",
+        ),
+        pytest.param(
+            lambda t: t.link_lost(30).rises(1).rises(106, 6, 6),
+            ["dribble", "toilet_visit"],
+            id="a percent that LOS hid is not the begin of a visit two minutes later",
+        ),
+        pytest.param(
+            lambda t: t.link_lost(30).silent(60).rises(1, 80),
+            ["toilet_visit"],
+            id="LOS a minute ago hides no percent",
+        ),
+        pytest.param(
+            lambda t: t.link_lost(30).rises(1, 6, 6),
+            ["toilet_visit"],
+            id="LOS cuts a visit's begin off",
+        ),
         pytest.param(lambda t: t.link_lost(4).rises(1, by=4), ["toilet_visit"], id="4 s of LOS hide nothing"),
         pytest.param(lambda t: t.silent(9000).rises(1, 6, 6), ["toilet_visit"], id="silence is never LOS"),
         pytest.param(
