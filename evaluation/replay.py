@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -16,6 +16,7 @@ from peebot_dagster.detectors.detector import DetectedEvent, Detector, LiveInter
 _MICROSECOND = timedelta(microseconds=1)
 # With nothing open and nothing read, time alone changes little.
 _IDLE = timedelta(minutes=10)
+_COARSE = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
@@ -83,56 +84,79 @@ class Prefixes:
 
 
 def lives(
-    detector: Detector, window: Window, since: datetime, every: timedelta = timedelta(seconds=10)
+    detector: Detector, window: Window, since: datetime, every: timedelta = timedelta(seconds=30)
 ) -> list[Life]:
     """The lives of all events that start from `since` (UTC) on, in order of their first telling.
 
-    The detection looks whenever a reading has come, `every` so often while an event is open, and at least
-    each ten minutes; a detector with a trigger interval looks that often and no oftener.
+    A detector with a trigger interval is asked that often. Another one is asked whenever a reading has come,
+    and `every` so often since then while an event is open. Where nothing is open a minute is skipped if the
+    detector has nothing to tell at its end: an event that is open for less than that is not seen.
     """
-    prefixes = Prefixes(window)
-    tellings: dict[UUID, list[tuple[datetime, DetectedEvent | None]]] = {}
-    current: dict[UUID, DetectedEvent] = {}
-    looks = _Looks(prefixes.moments(), since, window.end, detector.trigger_interval, every)
-    for watermark in looks:
-        first = max(since, watermark - detector.settle)
-        part = prefixes.window(first - detector.look_back, watermark)
-        found = {e.event_id: e for e in detector.detect(part) if first <= e.started_at < watermark}
-        for event_id, event in found.items():
-            if current.get(event_id) != event:
-                current[event_id] = event
-                tellings.setdefault(event_id, []).append((watermark, event))
-        for event_id in [i for i, e in current.items() if e.started_at >= first and i not in found]:
-            del current[event_id]
-            tellings[event_id].append((watermark, None))
-        # What is older than this can change no more.
-        current = {i: e for i, e in current.items() if e.started_at >= first}
-        looks.busy = any(event.state == "open" for event in found.values())
-    return [Life(tuple(told)) for told in tellings.values()]
+    replay = _Replay(detector, Prefixes(window), since)
+    now = close_until = since
+    while now < window.end:
+        if detector.trigger_interval:
+            now = min(now + detector.trigger_interval, window.end)
+            replay.tell(now, replay.look(now))
+            continue
+        closely = replay.busy or now < close_until
+        later = min(now + (every if closely else _COARSE), window.end)
+        moments = replay.moments_between(now, later)
+        if closely:
+            later = moments[0] if moments else later
+        elif not moments and later < window.end and later - replay.looked_at < _IDLE:
+            now = later
+            continue
+        found = replay.look(later)
+        if not closely and replay.is_news(found):
+            close_until = later
+            continue
+        replay.tell(later, found)
+        now = later
+    return [Life(tuple(told)) for told in replay.tellings.values()]
 
 
-class _Looks:
-    """The watermarks of a live detection."""
+class _Replay:
+    """What has been told so far, and whether something is open."""
 
-    def __init__(
-        self, moments: list[datetime], since: datetime, until: datetime, interval: timedelta, every: timedelta
-    ) -> None:
+    def __init__(self, detector: Detector, prefixes: Prefixes, since: datetime) -> None:
+        self.tellings: dict[UUID, list[tuple[datetime, DetectedEvent | None]]] = {}
         self.busy = False
-        self._moments = moments
+        self.looked_at = since
+        self._detector = detector
+        self._prefixes = prefixes
         self._since = since
-        self._until = until
-        self._interval = interval
-        self._every = every
+        self._moments = [moment + _MICROSECOND for moment in prefixes.moments()]
+        self._current: dict[UUID, DetectedEvent] = {}
 
-    def __iter__(self) -> Iterator[datetime]:
-        now = self._since
-        while now < self._until:
-            if self._interval:
-                now += self._interval
-            else:
-                due = now + (self._every if self.busy else _IDLE)
-                place = bisect_left(self._moments, now)
-                read = self._moments[place] + _MICROSECOND if place < len(self._moments) else due
-                now = min(due, read)
-            now = min(now, self._until)
-            yield now
+    def moments_between(self, start: datetime, end: datetime) -> list[datetime]:
+        """The watermarks in (start, end) at which a reading has just come."""
+        return self._moments[bisect_right(self._moments, start) : bisect_left(self._moments, end)]
+
+    def look(self, watermark: datetime) -> dict[UUID, DetectedEvent]:
+        """All events that may still change at a watermark."""
+        self.looked_at = watermark
+        first = self._first(watermark)
+        part = self._prefixes.window(first - self._detector.look_back, watermark)
+        return {e.event_id: e for e in self._detector.detect(part) if first <= e.started_at < watermark}
+
+    def is_news(self, found: dict[UUID, DetectedEvent]) -> bool:
+        """Whether there is anything to tell, or to wait for."""
+        return any(e.state == "open" or self._current.get(i) != e for i, e in found.items())
+
+    def tell(self, watermark: datetime, found: dict[UUID, DetectedEvent]) -> None:
+        """Note what is new, and what is no longer found."""
+        first = self._first(watermark)
+        for event_id, event in found.items():
+            if self._current.get(event_id) != event:
+                self._current[event_id] = event
+                self.tellings.setdefault(event_id, []).append((watermark, event))
+        for event_id in [i for i, e in self._current.items() if e.started_at >= first and i not in found]:
+            del self._current[event_id]
+            self.tellings[event_id].append((watermark, None))
+        # What is older than this can change no more.
+        self._current = {i: e for i, e in self._current.items() if e.started_at >= first}
+        self.busy = any(event.state == "open" for event in found.values())
+
+    def _first(self, watermark: datetime) -> datetime:
+        return max(self._since, watermark - self._detector.settle)

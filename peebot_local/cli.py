@@ -279,6 +279,47 @@ def compare(
 
 
 @app.command()
+def evaluate(
+    name: Annotated[str | None, typer.Argument(help="A detector, as in urine_tank; all without one.")] = None,
+    seeds: Annotated[int, typer.Option(min=0, help="Simulated stations; 0 for none.")] = 20,
+    days: Annotated[float, typer.Option(min=0.1, help="Days of each station that count.")] = 14.0,
+    recording: Annotated[Path | None, typer.Option(help="A recorded CSV file, plain or .gz.")] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="What is known of it: started_at,ended_at,kind.")
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="Write a report: FILE.html or FILE.md.")] = None,
+    as_json: Annotated[Path | None, typer.Option("--json", help="Write the figures as JSON.")] = None,
+) -> None:
+    """Tell how right a detector is: on simulated stations, whose truth is known, and on a recording."""
+    from peebot_dagster.detectors.registry import DETECTORS
+    from peebot_local.detect import find_detector
+    from peebot_local.evaluate import evaluate as run
+    from peebot_local.evaluate import write
+
+    detectors = [find_detector(name)] if name is not None else list(DETECTORS.values())
+    if report is not None and report.suffix not in (".html", ".md"):
+        raise MendableError(f"{report}: a report ends in .html or .md")
+    progress = Console(stderr=True)
+    evaluations = []
+    for detector in detectors:
+        command = shlex.join(
+            ["./peebot", "evaluate", *_evaluate_arguments(detector.name, seeds, days, recording, labels)]
+        )
+        evaluations.append(run(detector, command, seeds, days, recording, labels, progress))
+        typer.echo(evaluations[-1].markdown())
+    for path in write(evaluations, report, as_json):
+        progress.print(f"written: {path}", markup=False, soft_wrap=True)
+
+
+def _evaluate_arguments(
+    name: str, seeds: int, days: float, recording: Path | None, labels: Path | None
+) -> list[str]:
+    files = {"--recording": recording, "--labels": labels}
+    named = [part for option, file in files.items() if file is not None for part in (option, file.name)]
+    return [name, "--seeds", str(seeds), "--days", f"{days:g}", *named]
+
+
+@app.command()
 def status(as_json: AsJson = False) -> None:
     """Show the feed's state, what is stored, events, posts, and where the UI is."""
     import psycopg

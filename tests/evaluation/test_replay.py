@@ -48,7 +48,7 @@ class Watcher:
     items: tuple[str, ...] = ("A",)
     event_types: tuple[str, ...] = ("seen",)
     look_back: timedelta = ZERO
-    settle: timedelta = MINUTE
+    settle: timedelta = 2 * MINUTE
 
     def detect(self, window: Window) -> list[DetectedEvent]:
         events = []
@@ -85,8 +85,8 @@ def test_an_event_is_told_when_it_is_read_and_again_when_it_changes() -> None:
 
 
 def test_an_event_that_is_found_no_more_was_retracted() -> None:
-    detector = Watcher(lambda _, age: "open" if age < timedelta(seconds=15) else None)
-    assert told(detector, window((5, "A", 1), end=300)) == [[(5.000001, "open"), (25.000001, "retracted")]]
+    detector = Watcher(lambda _, age: "open" if age < timedelta(seconds=65) else None)
+    assert told(detector, window((5, "A", 1), end=300)) == [[(5.000001, "open"), (75.000001, "retracted")]]
 
 
 def test_what_has_settled_is_neither_told_again_nor_retracted() -> None:

@@ -49,6 +49,10 @@ def peebot(tmp_path: Path) -> Run:
         (["detect", "nobody", "--from-csv", "x.csv"], "no detector is named 'nobody'; known: .*urine_tank"),
         (["detect", "urine_tank", "--from-csv", "missing.csv"], "missing.csv"),
         (["detect", "urine_tank"], "give --from and --to, or --from-csv FILE"),
+        (["evaluate", "nobody"], "no detector is named 'nobody'; known: "),
+        (["evaluate", "urine_tank", "--labels", "x.csv"], "--labels tells of a recording: give --recording"),
+        (["evaluate", "urine_tank", "--recording", "missing.csv"], "missing.csv: cannot be read"),
+        (["evaluate", "urine_tank", "--report", "x.pdf"], r"a report ends in \.html or \.md"),
         (["compare", "urine_tank"], "give --from and --to, or a candidate and --from-csv FILE"),
         (
             ["compare", "urine_tank", "nobody", "--from-csv", "x.csv"],
@@ -153,7 +157,7 @@ def test_the_help_names_every_command(peebot: Run) -> None:
     text = peebot("--help").stdout
     for command in (
         *("up", "demo", "test", "migrate", "ingest", "simulate", "replay", "detect"),
-        *("status", "bench", "env", "backfill"),
+        *("status", "bench", "env", "backfill", "evaluate"),
     ):
         assert f" {command} " in text
 
@@ -162,3 +166,15 @@ def test_further_arguments_go_to_pytest_and_to_the_daemons(peebot: Run) -> None:
     assert "pytest" in peebot("test", "--version").stdout
     assert "--as-of" in peebot("ingest", "--help").stdout
     assert "--first-visit-after" in peebot("simulate", "station", "--help").stdout
+
+
+@pytest.mark.slow
+def test_evaluate_prints_tables_and_writes_a_report_and_figures(peebot: Run, tmp_path: Path) -> None:
+    arguments = ("--seeds", "1", "--days", "0.2", "--report", "r.html", "--json", "f.json")
+    run = peebot("evaluate", "urine_tank", *arguments)
+    assert run.returncode == 0, run.stderr
+    assert "### Found on simulated stations" in run.stdout
+    assert "| visit, in sight |" in run.stdout
+    assert (tmp_path / "r.html").read_text(encoding="utf-8").count("<svg") >= 3
+    figures = json.loads((tmp_path / "f.json").read_text(encoding="utf-8"))
+    assert (figures["detector"], figures["stations"]["seeds"]) == ("urine_tank", 1)

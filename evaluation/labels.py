@@ -1,0 +1,61 @@
+"""What somebody knows to have happened in a recording, from a CSV file."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+_REQUIRED = ("started_at", "ended_at", "kind")
+
+
+class LabelError(ValueError):
+    """The file holds no labels; the message is one line that names the file, the line and the fault."""
+
+
+@dataclass(frozen=True)
+class Label:
+    """One label; times are UTC, `steps` is the amount in % (0: not known)."""
+
+    kind: str
+    onset: datetime
+    ended_at: datetime
+    steps: int = 0
+    masked: bool = False
+    facts: Mapping[str, float | str] = field(default_factory=dict, hash=False)
+
+
+def read_labels(path: Path) -> list[Label]:
+    """The labels of a CSV file with the columns started_at, ended_at, kind and perhaps amount_percent.
+
+    Times are ISO 8601 and UTC unless they carry another offset; an empty `ended_at` is the begin. `kind` is
+    an event type, or a kind of the simulator. LabelError for the first bad row.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as lines:
+            reader = csv.DictReader(lines)
+            missing = [name for name in _REQUIRED if name not in (reader.fieldnames or ())]
+            if missing:
+                raise LabelError(f"{path}:1: no column {', '.join(missing)}")
+            return [_label(path, reader.line_num, row) for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise LabelError(f"{path}: cannot be read: {error}") from error
+
+
+def _label(path: Path, line: int, row: Mapping[str, str | None]) -> Label:
+    try:
+        begin = _time(row["started_at"] or "")
+        end = _time(row["ended_at"]) if row["ended_at"] else begin
+        amount = row.get("amount_percent")
+        if not row["kind"]:
+            raise ValueError("kind is empty")
+        return Label(row["kind"].strip(), begin, end, round(float(amount)) if amount else 0)
+    except (ValueError, OverflowError) as error:
+        raise LabelError(f"{path}:{line}: {error}") from error
+
+
+def _time(text: str) -> datetime:
+    moment = datetime.fromisoformat(text.strip())
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

@@ -1,0 +1,227 @@
+"""A detector on a recording: what must hold whatever happened, and how far it agrees with labels."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from itertools import pairwise
+from uuid import UUID
+
+import numpy as np
+
+from evaluation.labels import Label
+from evaluation.matching import event_types_of, match
+from evaluation.naive_rules import RULES, visits_by_rule
+from evaluation.on_stations import NAIVE_TOLERANCE, TOLERANCE, Progress, only
+from evaluation.replay import Life, Prefixes, lives
+from evaluation.scores import Delays, Score, delays, false_alarms, score
+from peebot_dagster.detectors.detector import DetectedEvent, Detector, Window
+from peebot_dagster.detectors.level_readings import item_readings
+from peebot_dagster.detectors.level_steps import MEMORY, level_steps
+from peebot_dagster.detectors.urine_tank import UrineTankDetector
+
+VISITS = ("toilet_visit", "toilet_visit_masked")
+_DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Check:
+    """Something that must hold without knowing the truth: what was found, and what was expected."""
+
+    name: str
+    found: str
+    expected: str
+    holds: bool
+
+
+@dataclass(frozen=True)
+class RecordingResult:
+    """What `evaluate_on_recording` found. `delays` are seconds from the begin of an event in sight until it
+    was told, told as sure, and told as closed; `agreement` is with the labels, `naive` with the labels or,
+    without any, with the detector's own visits."""
+
+    name: str
+    days: float
+    readings: int
+    counts: Counter[str]
+    checks: tuple[Check, ...]
+    by_day: Counter[date]
+    by_hour: Counter[int]
+    by_amount: Counter[int]
+    delays: Delays
+    false_alarms: Counter[str]
+    agreement: tuple[Score, ...]
+    naive: tuple[tuple[Score, int], ...]
+    naive_reference: str
+    events: tuple[DetectedEvent, ...]
+    window: Window
+
+
+def evaluate_on_recording(
+    detector: Detector,
+    name: str,
+    window: Window,
+    labels: Sequence[Label] | None = None,
+    tolerance: timedelta = TOLERANCE,
+    progress: Progress = lambda _: None,
+) -> RecordingResult:
+    """Run the detector over a recording, at once and in the course of time."""
+    progress("detecting")
+    events = detector.detect(window)
+    progress("replaying the recording")
+    told = lives(detector, window, window.start)
+    final = {event.event_id: event for event in events}
+    visits = [event for event in events if event.event_type in VISITS]
+    shown = visits if isinstance(detector, UrineTankDetector) else events
+    checks = [_rerun(detector, window, events), _replayed(detector, window, events, told)]
+    if isinstance(detector, UrineTankDetector):
+        checks += _tank_checks(detector, window, events, visits)
+    return RecordingResult(
+        name=name,
+        days=(window.end - window.start) / _DAY,
+        readings=len(window.readings),
+        counts=Counter(event.event_type for event in events),
+        checks=tuple(checks),
+        by_day=_by_day(window, shown),
+        by_hour=Counter(event.started_at.hour for event in shown),
+        by_amount=Counter(round(event.payload.get("amount_percent") or 0) for event in shown),
+        delays=delays([(event.started_at, event) for event in shown], told),
+        false_alarms=false_alarms(told, lambda event: _stands(event, final)),
+        agreement=_agreement(detector, events, labels, tolerance) if labels is not None else (),
+        naive=_naive(detector, window, visits, labels) if isinstance(detector, UrineTankDetector) else (),
+        naive_reference="ours" if labels is None else "labels",
+        events=tuple(events),
+        window=window,
+    )
+
+
+def _stands(event: DetectedEvent, final: Mapping[UUID, DetectedEvent]) -> bool:
+    last = final.get(event.event_id)
+    return last is not None and (
+        last.event_type == event.event_type or {last.event_type, event.event_type} <= set(VISITS)
+    )
+
+
+def _rerun(detector: Detector, window: Window, events: Sequence[DetectedEvent]) -> Check:
+    again = detector.detect(window)
+    same = sum(a == b for a, b in zip(events, again, strict=False))
+    return Check("a re-run gives the same events", f"{same} of {len(events)}", "all", again == list(events))
+
+
+def _replayed(
+    detector: Detector, window: Window, events: Sequence[DetectedEvent], told: Sequence[Life]
+) -> Check:
+    """Day by day, as partitions do it, and in the course of time, as the live detection does."""
+    prefixes, start = Prefixes(window), window.start
+    by_day: list[DetectedEvent] = []
+    while start < window.end:
+        end = min(start + _DAY, window.end)
+        part = prefixes.window(start - detector.look_back, min(end + detector.settle, window.end))
+        by_day += [event for event in detector.detect(part) if start <= event.started_at < end]
+        start = end
+    finals = [life.final for life in told]
+    live = sorted((event for event in finals if event), key=lambda event: event.started_at)
+    found = f"{len(by_day)} by days, {len(live)} live, {len(events)} at once"
+    return Check("days, live and at once agree", found, "equal", by_day == list(events) == live)
+
+
+def _tank_checks(
+    detector: UrineTankDetector,
+    window: Window,
+    events: Sequence[DetectedEvent],
+    visits: Sequence[DetectedEvent],
+) -> list[Check]:
+    readings = item_readings(window, detector.level_item, 0.0, 100.0)
+    steps = level_steps(window, readings)
+    rises = sum(step.size for step in steps if step.size > 0)
+    falls = -sum(step.size for step in steps if step.size < 0)
+    change = float(readings.value[-1] - readings.value[0]) if readings.value.size else 0.0
+    # The band is 1 % wide, at the begin and wherever it was forgotten.
+    forgotten = int(np.count_nonzero(np.diff(readings.at) > MEMORY))
+    slack = 1 + 2 * forgotten
+    per_day = list(_by_day(window, visits).values())
+    low, middle, high = np.percentile(per_day, [10, 50, 90]) if per_day else (0.0, 0.0, 0.0)
+    hours = Counter(event.started_at.hour for event in visits)
+    night = sum(hours[hour] for hour in (22, 23, 0, 1, 2, 3)) / 6
+    day = sum(hours[hour] for hour in range(6, 22)) / 16
+    ratio = night / day if day else 0.0
+    pumped = [event for event in events if event.event_type in ("tank_transfer", "sensor_reset")]
+    inside = sum(
+        any(p.started_at <= v.started_at <= (p.ended_at or p.started_at) for p in pumped) for v in visits
+    )
+    overlaps = sum(
+        before.ended_at is not None and before.ended_at >= after.started_at
+        for before, after in pairwise(events)
+    )
+    balance = rises - falls - change
+    return [
+        Check(
+            "rises - falls = change of level",
+            f"{rises:g} - {falls:g} = {rises - falls:g} %, level {change:+g} %",
+            f"within {slack} %",
+            abs(balance) <= slack,
+        ),
+        Check(
+            "visits a day (10, 50, 90 %)",
+            f"{low:.1f}, {middle:.1f}, {high:.1f}",
+            "14 to 23",
+            bool(low >= 14 and high <= 23),
+        ),
+        Check(
+            "visits on the busiest day",
+            f"{max(per_day, default=0)}",
+            "at most 36",
+            max(per_day, default=0) <= 36,
+        ),
+        Check("visits an hour, night by day", f"{ratio:.2f}", "below 0.4", ratio < 0.4),
+        Check("visits inside a transfer or a reset", f"{inside}", "0", inside == 0),
+        Check("events that overlap", f"{overlaps}", "0", overlaps == 0),
+    ]
+
+
+def _by_day(window: Window, events: Sequence[DetectedEvent]) -> Counter[date]:
+    """How many events begin on each day (UTC) of the recording."""
+    counts: Counter[date] = Counter()
+    start = window.start
+    while start < window.end:
+        counts[start.date()] = 0
+        start += _DAY
+    counts.update(event.started_at.date() for event in events)
+    return counts
+
+
+def _agreement(
+    detector: Detector, events: Sequence[DetectedEvent], labels: Sequence[Label], tolerance: timedelta
+) -> tuple[Score, ...]:
+    own = [label for label in labels if set(event_types_of(label.kind)) & set(detector.event_types)]
+    whole = match(own, events, tolerance)
+    kinds = sorted({label.kind for label in own})
+    return tuple(score(kind, [only(whole, kind)], lambda amount, masked: True) for kind in kinds)
+
+
+def _naive(
+    detector: UrineTankDetector,
+    window: Window,
+    visits: Sequence[DetectedEvent],
+    labels: Sequence[Label] | None,
+) -> tuple[tuple[Score, int], ...]:
+    """Ours (only if there are labels) and the naive rules: the score, and how many of our transfers count as
+    a visit."""
+    known: list[Label] = (
+        [Label("visit", v.started_at, v.ended_at or v.started_at) for v in visits]
+        if labels is None
+        else [label for label in labels if "toilet_visit" in event_types_of(label.kind)]
+    )
+    transfers = [e for e in detector.detect(window) if e.event_type == "tank_transfer"]
+    rows = []
+    for name in RULES if labels is None else ("urine_tank", *RULES):
+        found = list(visits) if name == "urine_tank" else visits_by_rule(name, window, detector.level_item)
+        wrong = sum(
+            any(t.started_at <= e.started_at <= (t.ended_at or t.started_at) for e in found)
+            for t in transfers
+        )
+        matching = match(known, found, NAIVE_TOLERANCE)
+        rows.append((score(name, [matching], lambda amount, masked: True), wrong))
+    return tuple(rows)

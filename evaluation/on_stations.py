@@ -1,0 +1,285 @@
+"""A detector on simulated stations: what it finds of what is known to have happened."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from evaluation.matching import Matching, event_types_of, match
+from evaluation.naive_rules import RULES, visits_by_rule
+from evaluation.replay import Life, lives
+from evaluation.scores import SIZES, Delays, Score, delays, false_alarms, score, taken_for
+from evaluation.simulated import simulated_window
+from iss_simulator.conditions import MEASURED, Conditions
+from iss_simulator.truth import TrueEvent
+from peebot_dagster.detectors.detector import DetectedEvent, Detector, Window
+from peebot_dagster.detectors.urine_tank import UrineTankDetector
+
+Progress = Callable[[str], None]
+
+SINCE = datetime(2025, 12, 20, tzinfo=UTC)
+"""The simulated time includes a turn of the year."""
+
+TOLERANCE = timedelta(seconds=60)
+NAIVE_TOLERANCE = timedelta(seconds=120)
+"""Rules that look at minutes can't tell a begin better than this."""
+
+# Bounds the replay of channels that say a lot: readings in a window times looks.
+_REPLAYED_READINGS = 6e7
+
+_DITHER = (0.02, 0.06, 0.12, 0.2, 0.3, 0.4)
+_LOSSES = (0.1, 1.0, 2.0, 4.0, 8.0)
+
+
+@dataclass(frozen=True)
+class StationRun:
+    """One station, and what the detector made of it, in the time from `since` on (UTC) that counts."""
+
+    seed: int
+    since: datetime
+    window: Window
+    truth: tuple[TrueEvent, ...]
+    events: tuple[DetectedEvent, ...]
+    matching: Matching
+
+
+Replayed = tuple[StationRun, list[Life], float]
+"""A run, the lives of its events in its first days, and how many days those are."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """The scores under one condition: all truths of the detector's main kind, and those in sight."""
+
+    condition: float
+    in_sight: Score
+    all: Score
+
+
+@dataclass(frozen=True)
+class StationResult:
+    """What `evaluate_on_stations` found; `days` is the simulated time that counts, of all seeds together."""
+
+    seeds: int
+    days: float
+    tolerance_s: float
+    scores: tuple[Score, ...]
+    taken_for: Counter[tuple[str, str]]
+    replayed_days: float
+    delays: tuple[tuple[str, Delays], ...]
+    false_alarms: Counter[str]
+    naive: tuple[tuple[Score, int], ...]
+    over_dither: tuple[Point, ...]
+    over_losses: tuple[Point, ...]
+
+
+def kinds_of(detector: Detector, truth: Sequence[TrueEvent]) -> tuple[str, ...]:
+    """The kinds of truth that the detector's events tell of, the most frequent first."""
+    counts = Counter(event.kind for event in truth)
+    own = [kind for kind in counts if set(event_types_of(kind)) & set(detector.event_types)]
+    return tuple(sorted(own, key=lambda kind: (-counts[kind], kind)))
+
+
+def run_station(
+    detector: Detector, seed: int, days: float, conditions: Conditions, tolerance: timedelta
+) -> StationRun:
+    """The detector on one station for some days that count, after as much time as it looks back."""
+    since = SINCE + detector.look_back
+    margin = detector.settle + tolerance
+    total = (detector.look_back + timedelta(days=days) + margin) / timedelta(days=1)
+    window, told = simulated_window(detector.items, seed, SINCE, total, conditions)
+    until = window.end - margin
+    types = set(detector.event_types)
+    truth = [event for event in told if set(event_types_of(event.kind)) & types]
+    events = detector.detect(window)
+    whole = match(truth, events, tolerance)
+    return StationRun(
+        seed,
+        since,
+        window,
+        tuple(event for event in truth if since <= event.onset < until),
+        tuple(event for event in events if since <= event.started_at < until),
+        Matching(
+            tuple(pair for pair in whole.pairs if since <= pair.truth.onset < until),
+            tuple(event for event in whole.missed if since <= event.onset < until),
+            tuple(event for event in whole.false if since <= event.started_at < until),
+        ),
+    )
+
+
+def evaluate_on_stations(
+    detector: Detector,
+    seeds: int,
+    days: float,
+    tolerance: timedelta = TOLERANCE,
+    progress: Progress = lambda _: None,
+    replayed_days: float = 14.0,
+    other_conditions: bool = True,
+) -> StationResult:
+    """Run the detector over `seeds` stations for `days` each, under the measured conditions and others.
+
+    At most `replayed_days` of all of them together are told again in the course of time. Under other
+    conditions a quarter of the stations are looked at.
+    """
+    runs: list[StationRun] = []
+    for seed in range(1, seeds + 1):
+        progress(f"station {seed} of {seeds}")
+        runs.append(run_station(detector, seed, days, MEASURED, tolerance))
+    kinds = kinds_of(detector, [event for run in runs for event in run.truth])
+    replayed = replay_runs(detector, runs, replayed_days / seeds, progress)
+    is_urine = isinstance(detector, UrineTankDetector)
+
+    def curve(values: Sequence[float], what: str) -> tuple[Point, ...]:
+        fewer = max(1, seeds // 4)
+        points = []
+        for value in values if kinds else ():
+            progress(f"{what} {value:g}")
+            points.append(_point(detector, kinds[0], fewer, days, tolerance, what, value))
+        return tuple(points)
+
+    return StationResult(
+        seeds=seeds,
+        days=seeds * days,
+        tolerance_s=tolerance.total_seconds(),
+        scores=tuple(row for kind in kinds for row in _scores(detector, kind, runs)),
+        taken_for=sum(
+            (taken_for(run.truth, run.events, tolerance) for run in runs), start=Counter[tuple[str, str]]()
+        ),
+        replayed_days=sum(days for _, _, days in replayed),
+        delays=tuple((kind, _delays_of(kind, replayed)) for kind in kinds),
+        false_alarms=_alarms(replayed),
+        naive=tuple(_naive_scores(detector, runs)) if isinstance(detector, UrineTankDetector) else (),
+        over_dither=curve(_DITHER, "dither") if is_urine and other_conditions else (),
+        over_losses=curve(_LOSSES, "losses") if other_conditions else (),
+    )
+
+
+def only(matching: Matching, kind: str) -> Matching:
+    """The part of a matching that concerns one kind of truth."""
+    types = event_types_of(kind)
+    return Matching(
+        tuple(pair for pair in matching.pairs if pair.truth.kind == kind),
+        tuple(truth for truth in matching.missed if truth.kind == kind),
+        tuple(event for event in matching.false if event.event_type in types),
+    )
+
+
+def _scores(detector: Detector, kind: str, runs: Sequence[StationRun]) -> list[Score]:
+    matchings = [only(run.matching, kind) for run in runs]
+    rows = [
+        score(f"{kind}, in sight", matchings, lambda _, masked: not masked),
+        score(f"{kind}, partly out of sight", matchings, lambda _, masked: masked),
+    ]
+    if kind == "visit" and isinstance(detector, UrineTankDetector):
+        rows[1:1] = [
+            score(
+                f"visit of {least} %" if least == most else f"visit of {least}-{most} %",
+                matchings,
+                lambda amount, masked, least=least, most=most: (  # type: ignore[misc]
+                    not masked and amount is not None and least <= amount <= most
+                ),
+            )
+            for least, most in SIZES
+        ]
+    return rows
+
+
+def replay_runs(
+    detector: Detector, runs: Sequence[StationRun], most_days: float, progress: Progress
+) -> list[Replayed]:
+    """Each run with the lives of its events in its first days, and how many days those are."""
+    replayed: list[Replayed] = []
+    for run in runs:
+        days = min(most_days, _affordable_days(detector, run, len(runs)))
+        until = run.since + timedelta(days=days)
+        progress(f"replaying {days:.1f} days of station {run.seed}")
+        readings = run.window.readings[run.window.readings["ts"] < until + detector.settle]
+        window = Window(run.window.start, until + detector.settle, readings, run.window.live)
+        told = [life for life in lives(detector, window, run.since) if _begin(life) < until]
+        replayed.append((run, told, days))
+    return replayed
+
+
+def _affordable_days(detector: Detector, run: StationRun, runs: int) -> float:
+    """How many days of a run can be replayed, so that all runs together stay within a minute or so."""
+    whole = (run.window.end - run.window.start) / timedelta(days=1)
+    readings_a_day = len(run.window.readings) / whole
+    looks_a_day = (
+        timedelta(days=1) / detector.trigger_interval if detector.trigger_interval else readings_a_day * 2
+    )
+    in_a_look = readings_a_day * ((detector.look_back + detector.settle) / timedelta(days=1)) + 2000
+    available = (run.window.end - run.since - detector.settle) / timedelta(days=1)
+    return min(available, _REPLAYED_READINGS / runs / (looks_a_day * in_a_look))
+
+
+def _begin(life: Life) -> datetime:
+    return next(event.started_at for _, event in life.tellings if event is not None)
+
+
+def _delays_of(kind: str, replayed: Sequence[Replayed]) -> Delays:
+    """The delays of the truths of a kind that were in sight."""
+    total = Delays()
+    for run, told, _ in replayed:
+        pairs = [
+            p for p in run.matching.pairs if p.truth.kind == kind and not getattr(p.truth, "masked", False)
+        ]
+        total += delays([(pair.truth.onset, pair.event) for pair in pairs], told)
+    return total
+
+
+def _alarms(replayed: Sequence[Replayed]) -> Counter[str]:
+    alarms: Counter[str] = Counter()
+    for run, told, _ in replayed:
+        true = {
+            (pair.event.event_id, event_type)
+            for pair in run.matching.pairs
+            for event_type in event_types_of(pair.truth.kind)
+        }
+        alarms += false_alarms(told, lambda event, true=true: (event.event_id, event.event_type) in true)  # type: ignore[misc]
+    return alarms
+
+
+def _naive_scores(detector: UrineTankDetector, runs: Sequence[StationRun]) -> list[tuple[Score, int]]:
+    """Ours first, then the naive rules: the score on all visits, and how many transfers count as one."""
+    rows = []
+    for name in ("urine_tank", *RULES):
+        matchings, wrong = [], 0
+        for run in runs:
+            events = (
+                list(run.events)
+                if name == "urine_tank"
+                else visits_by_rule(name, run.window, detector.level_item)
+            )
+            events = [
+                e for e in events if e.started_at >= run.since and e.event_type in event_types_of("visit")
+            ]
+            visits = [event for event in run.truth if event.kind == "visit"]
+            transfers = [event for event in run.truth if event.kind == "transfer"]
+            matchings.append(match(visits, events, NAIVE_TOLERANCE))
+            wrong += sum(
+                any(t.onset - timedelta(seconds=1) <= e.started_at <= t.ended_at for e in events)
+                for t in transfers
+            )
+        rows.append((score(name, matchings, lambda amount, masked: True), wrong))
+    return rows
+
+
+def _point(
+    detector: Detector, kind: str, seeds: int, days: float, tolerance: timedelta, what: str, value: float
+) -> Point:
+    """The scores of a kind of truth under one condition."""
+    conditions = Conditions(dither_half_width=value) if what == "dither" else Conditions(losses=value)
+    runs = [run_station(detector, seed, days, conditions, tolerance) for seed in range(1, seeds + 1)]
+    matchings = [only(run.matching, kind) for run in runs]
+    return Point(
+        value if what == "dither" else sum(_lost_share(run.window) for run in runs) / seeds,
+        score("in sight", matchings, lambda _, masked: not masked),
+        score("all", matchings, lambda _, masked: True),
+    )
+
+
+def _lost_share(window: Window) -> float:
+    live = sum((interval.end - interval.start for interval in window.live or ()), timedelta(0))
+    return 1 - live / (window.end - window.start)

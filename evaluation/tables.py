@@ -1,0 +1,187 @@
+"""The figures of an evaluation as tables of text."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from evaluation.on_recording import RecordingResult
+from evaluation.on_stations import Point, StationResult
+from evaluation.scores import Delays, Score, percentile
+
+
+@dataclass(frozen=True)
+class Table:
+    """A titled table of text; `note` says how to read it."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+
+    def markdown(self) -> str:
+        """The table in Markdown."""
+        lines = [f"### {self.title}", ""]
+        if self.note:
+            lines += [self.note, ""]
+        for row in (self.columns, ("---",) * len(self.columns), *self.rows):
+            lines.append(f"| {' | '.join(row)} |")
+        return "\n".join(lines) + "\n"
+
+
+def station_tables(result: StationResult) -> list[Table]:
+    """What was found on simulated stations."""
+    tables = [
+        Table(
+            "Found on simulated stations",
+            (
+                "truth",
+                "n",
+                "found",
+                "missed",
+                "false",
+                "precision",
+                "recall",
+                "F1",
+                "begin off by (median, max)",
+                "amount exact",
+            ),
+            tuple(_score_row(score) for score in result.scores),
+            f"{result.seeds} stations, {result.days:g} days together; an event may begin "
+            f"{result.tolerance_s:g} s off. In sight: the signal was not lost meanwhile.",
+        ),
+        Table(
+            "Taken for something else",
+            ("truth", "event", "times"),
+            tuple((kind, event_type, str(n)) for (kind, event_type), n in sorted(result.taken_for.items()))
+            or (("none", "", "0"),),
+            "Events of another type that begin while a truth lasts.",
+        ),
+        Table(
+            "Delay from the first step, in sight",
+            ("truth", "n", "early (median, 95 %)", "sure (median, 95 %)", "closed (median, 95 %)"),
+            tuple((kind, *_delay_cells(delays)) for kind, delays in result.delays),
+            f"{result.replayed_days:.1f} days told again in the course of time. "
+            "Early: told at all; sure: confidence of 0.8 or more, as a post needs.",
+        ),
+        _alarm_table(result.false_alarms, result.replayed_days),
+    ]
+    if result.naive:
+        tables.append(_naive_table(result.naive, result.days, "the truth", "true transfers taken for visits"))
+    for title, points, condition in (
+        ("Over the strength of the dither", result.over_dither, "half width, %"),
+        ("Over the share of time without signal", result.over_losses, "share"),
+    ):
+        if points:
+            tables.append(_curve_table(title, points, condition))
+    return tables
+
+
+def recording_tables(result: RecordingResult) -> list[Table]:
+    """What was found on a recording."""
+    tables = [
+        Table(
+            f"What must hold on {result.name}",
+            ("what", "found", "expected", "holds"),
+            tuple((c.name, c.found, c.expected, "yes" if c.holds else "NO") for c in result.checks),
+            f"{result.days:.1f} days, {result.readings} readings.",
+        ),
+        Table(
+            "Events of the recording",
+            ("event", "n", "a day"),
+            tuple((kind, str(n), f"{n / result.days:.1f}") for kind, n in result.counts.most_common()),
+        ),
+        Table(
+            "Delay from the first step on the recording, in sight",
+            ("n", "early (median, 95 %)", "sure (median, 95 %)", "closed (median, 95 %)"),
+            (_delay_cells(result.delays),),
+        ),
+        _alarm_table(result.false_alarms, result.days),
+    ]
+    if result.agreement:
+        tables.append(
+            Table(
+                "Agreement with the labels",
+                (
+                    "label",
+                    "n",
+                    "found",
+                    "missed",
+                    "false",
+                    "precision",
+                    "recall",
+                    "F1",
+                    "begin off by (median, max)",
+                    "amount exact",
+                ),
+                tuple(_score_row(score) for score in result.agreement),
+            )
+        )
+    if result.naive:
+        reference = "our visits" if result.naive_reference == "ours" else "the labels"
+        tables.append(_naive_table(result.naive, result.days, reference, "our transfers taken for visits"))
+    return tables
+
+
+def _score_row(score: Score) -> tuple[str, ...]:
+    off = [abs(error) for error in score.onset_errors_s]
+    exact = sum(abs(error) < 0.5 for error in score.amount_errors)
+    return (
+        score.name,
+        str(score.found + score.missed),
+        str(score.found),
+        str(score.missed),
+        str(score.false),
+        f"{score.precision:.3f}",
+        f"{score.recall:.3f}",
+        f"{score.f1:.3f}",
+        f"{percentile(off, 50):.1f} s, {max(off):.1f} s" if off else "",
+        f"{exact} of {len(score.amount_errors)}" if score.amount_errors else "",
+    )
+
+
+def _delay_cells(delays: Delays) -> tuple[str, ...]:
+    def cell(seconds: Sequence[float]) -> str:
+        return f"{percentile(seconds, 50):.0f} s, {percentile(seconds, 95):.0f} s" if seconds else ""
+
+    return (str(len(delays.early_s)), cell(delays.early_s), cell(delays.sure_s), cell(delays.closed_s))
+
+
+def _alarm_table(alarms: Counter[str], days: float) -> Table:
+    rows = tuple((event_type, str(n), f"{n / days:.3f}") for event_type, n in alarms.most_common())
+    return Table(
+        "Told as sure, and turned out to be something else",
+        ("event", "times", "a day"),
+        rows or (("none", "0", "0"),),
+        f"In {days:.1f} days: a toilet_visit in this table would have been a false post.",
+    )
+
+
+def _naive_table(rows: Sequence[tuple[Score, int]], days: float, reference: str, wrong: str) -> Table:
+    return Table(
+        f"Beside four naive rules, measured by {reference}",
+        ("rule", "precision", "recall", "F1", "false a day", wrong),
+        tuple(
+            (s.name, f"{s.precision:.3f}", f"{s.recall:.3f}", f"{s.f1:.3f}", f"{s.false / days:.2f}", str(n))
+            for s, n in rows
+        ),
+        "All visits, in sight or not. Each may begin 120 s off: rules that look at minutes know no better.",
+    )
+
+
+def _curve_table(title: str, points: Sequence[Point], condition: str) -> Table:
+    return Table(
+        title,
+        (condition, "n in sight", "F1 in sight", "n", "F1 of all"),
+        tuple(
+            (
+                f"{p.condition:.3g}",
+                str(p.in_sight.found + p.in_sight.missed),
+                f"{p.in_sight.f1:.3f}",
+                str(p.all.found + p.all.missed),
+                f"{p.all.f1:.3f}",
+            )
+            for p in points
+        ),
+    )
