@@ -19,8 +19,9 @@ from peebot_dagster.posts import ledger
 from peebot_dagster.posts.composing import Composition, compose
 from peebot_dagster.posts.jokes import load_jokes
 from peebot_dagster.posts.ledger import PostDecision
-from peebot_dagster.posts.outcomes import Message, Publisher, PublishRefused, PublishUncertain
+from peebot_dagster.posts.outcomes import Image, Message, Publisher, PublishRefused, PublishUncertain
 from peebot_dagster.posts.policy import PostPolicy, decide
+from peebot_dagster.posts.publishers import DRY_RUN
 from peebot_dagster.posts.visit_history import event_facts
 
 log = logging.getLogger(__name__)
@@ -66,7 +67,8 @@ def publish_new_events(
         decisions += skipped
         if claimed is None:
             return decisions
-        decision = _send(publisher, claimed)
+        image = _picture(connection, claimed.event_id) if policy.picture and platform != DRY_RUN else None
+        decision = _send(publisher, claimed, image)
         with connection.transaction():
             ledger.record(connection, decision, now)
         decisions.append(decision)
@@ -113,10 +115,26 @@ def _text(connection: psycopg.Connection, event_id: uuid.UUID) -> Composition | 
     return compose(event_id, facts, ledger.recent_templates(connection), load_jokes())
 
 
-def _send(publisher: Publisher, claimed: _Claim) -> PostDecision:
+def _picture(connection: psycopg.Connection, event_id: uuid.UUID) -> Image | None:
+    # Imported here: the module is for those who ask for pictures.
+    from peebot_dagster.posts.picture import event_picture
+
+    try:
+        with connection.transaction():
+            return event_picture(connection, event_id)
+    except psycopg.OperationalError:
+        raise
+    except Exception:
+        log.exception("The picture of event %s could not be drawn; the text goes alone", event_id)
+        return None
+
+
+def _send(publisher: Publisher, claimed: _Claim, image: Image | None) -> PostDecision:
     event_id, platform, post = claimed.event_id, publisher.platform, claimed.post
     try:
-        result = publisher.publish(Message(post.text, key=str(event_id), happened_at=claimed.started_at))
+        result = publisher.publish(
+            Message(post.text, key=str(event_id), happened_at=claimed.started_at, image=image)
+        )
     except PublishRefused as refusal:
         return PostDecision(
             event_id,

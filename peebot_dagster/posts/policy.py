@@ -90,7 +90,8 @@ class PostPolicy(BaseModel):
     1) its least confidence, `quiet_hours` are those of the crew's day in which nothing is posted, `origins`
     are posted too although they did not just happen, `event_types` are the events that are posted about, each
     `..._monthly_quota` is what a platform takes in a calendar month (UTC; None: as much as there is), and a
-    claim that is older than `abandoned_after` belongs to a run that has died.
+    claim that is older than `abandoned_after` belongs to a run that has died. With `picture` a chart of the
+    rise goes with each post.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -106,6 +107,7 @@ class PostPolicy(BaseModel):
     x_monthly_quota: MonthlyQuota = 500
     bluesky_monthly_quota: MonthlyQuota = None
     mastodon_monthly_quota: MonthlyQuota = None
+    picture: bool = False
     abandoned_after: Minutes = Field(default=timedelta(minutes=5), ge=timedelta(minutes=2))
 
     @classmethod
@@ -142,6 +144,7 @@ SETTINGS = {
     "quiet_hours": "PEEBOT_POST_QUIET_HOURS",
     "origins": "PEEBOT_POST_ORIGINS",
     "event_types": "PEEBOT_POST_EVENTS",
+    "picture": "PEEBOT_POST_PICTURE",
     "x_monthly_quota": "PEEBOT_X_MONTHLY_QUOTA",
     "bluesky_monthly_quota": "PEEBOT_BLUESKY_MONTHLY_QUOTA",
     "mastodon_monthly_quota": "PEEBOT_MASTODON_MONTHLY_QUOTA",

@@ -219,6 +219,7 @@ def test_settings_that_are_lists_and_numbers_are_read_as_people_write_them() -> 
         ("PEEBOT_POST_QUIET_HOURS", "06:00-06:00"),
         ("PEEBOT_POST_ORIGINS", "backfil"),
         ("PEEBOT_POST_EVENTS", ","),
+        ("PEEBOT_POST_PICTURE", "sometimes"),
         ("PEEBOT_X_MONTHLY_QUOTA", "-1"),
         ("PEEBOT_X_MONTHLY_QUOTA", "many"),
         ("PEEBOT_BLUESKY_MONTHLY_QUOTA", "1.5"),
