@@ -110,7 +110,7 @@ def _description(detector: Detector) -> str:
     summary = (type(detector).__doc__ or detector.name).strip().splitlines()[0]
     return (
         f"{summary}\n\nEvents: {', '.join(detector.event_types)}. Watches {', '.join(detector.items)}. "
-        "The sensor `live_detection` keeps the running hour up to date within seconds; the schedule "
+        "The sensors `live_detection` keep the running hour up to date within seconds; the schedule "
         "`hourly_assets` and backfills recompute hours with the same function and repair what live missed. "
         "An event has the same id whoever finds it."
     )
