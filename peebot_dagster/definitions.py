@@ -20,6 +20,11 @@ from peebot_dagster.defs.maintenance import (
 from peebot_dagster.defs.outside import lightstreamer_feed, public_timelines
 from peebot_dagster.defs.posts import posts_asset, posts_job
 from peebot_dagster.defs.resources import Store
+from peebot_dagster.defs.station_report import (
+    station_report_asset,
+    station_report_job,
+    station_report_schedule,
+)
 from peebot_dagster.defs.telemetry import telemetry_minute, telemetry_reading
 from peebot_dagster.detectors.detector import Detector
 from peebot_dagster.detectors.registry import DETECTORS
@@ -37,6 +42,7 @@ def build_definitions(detectors: Sequence[Detector]) -> dg.Definitions:
             *detector_assets,
             posts_asset(detectors),
             public_timelines,
+            *([station_report_asset(detectors, tank)] if tank else []),
         ],
         asset_checks=[feed_checks, *([tank_checks(tank)] if tank else [])],
         jobs=[
@@ -44,8 +50,14 @@ def build_definitions(detectors: Sequence[Detector]) -> dg.Definitions:
             posts_job,
             run_retention,
             store_maintenance,
+            *([station_report_job] if tank else []),
         ],
-        schedules=[hourly_schedule(detectors), run_retention_schedule, store_maintenance_schedule],
+        schedules=[
+            hourly_schedule(detectors),
+            run_retention_schedule,
+            store_maintenance_schedule,
+            *([station_report_schedule] if tank else []),
+        ],
         sensors=[*live_detection_sensors(detectors), feed_sensor(detectors)],
         resources={"store": Store(database_url=dg.EnvVar("PEEBOT_DATABASE_URL"))},
         executor=dg.in_process_executor,
