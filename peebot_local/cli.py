@@ -316,7 +316,8 @@ def _evaluate_arguments(
 ) -> list[str]:
     files = {"--recording": recording, "--labels": labels}
     named = [part for option, file in files.items() if file is not None for part in (option, file.name)]
-    return [name, "--seeds", str(seeds), "--days", f"{days:g}", *named]
+    stations = ["--seeds", str(seeds), *(("--days", f"{days:g}") if seeds else ())]
+    return [name, *stations, *named]
 
 
 @app.command()
