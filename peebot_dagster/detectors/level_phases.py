@@ -16,7 +16,7 @@ from peebot_dagster.detectors.held_values import HOUR, MINUTE, SECOND, HeldValue
 # The water processor moves 6 to 13 % an hour; condensate, distillate and the crew less than 2 % an hour.
 FAST_PERCENT_PER_HOUR = 3.0
 LEAST_PERCENT = 2.0
-# A pause of up to 30 min is one within a phase.
+# So many bins that are not fast part no phase: slopes over an hour make that a pause of 50 min and more.
 LONGEST_PAUSE = 3
 # A whole tank takes 10 h at 9 % an hour; what takes longer is cut.
 LONGEST_PHASE = 11 * HOUR // BIN

@@ -144,6 +144,11 @@ def test_a_value_that_is_no_state_tells_nothing(window: Any, value: float) -> No
     ]
 
 
+def test_a_bad_reading_just_before_a_change_does_not_hide_it(window: Any) -> None:
+    heard = states((0, 1), (500, float("nan")), (500.05, 2))
+    assert told(DETECTOR.detect(window(heard))) == [(500.05, "process", "standby")]
+
+
 def test_readings_of_a_bad_status_class_tell_nothing(window: Any) -> None:
     assert DETECTOR.detect(window(states((0, 1), (60, 2)), status=1)) == []
 

@@ -142,8 +142,9 @@ def test_a_running_phase_is_open_and_keeps_its_id_and_start(window: Make) -> Non
     assert amounts[0] < 10 < 35 < max(amounts)
 
 
-def test_a_pause_of_half_an_hour_is_one_within_the_phase(window: Make) -> None:
-    course = ((8, 1.0), (2, -10.0), (0.5, 0.0), (2, -10.0), (8, 1.0))
+@pytest.mark.parametrize("minutes", [20, 50])
+def test_a_pause_of_less_than_an_hour_is_one_within_the_phase(window: Make, minutes: int) -> None:
+    course = ((8, 1.0), (2, -10.0), (minutes / 60, 0.0), (2, -10.0), (8, 1.0))
     (event,) = of_type(DETECTOR.detect(window(course, start=70)), "waste_tank_drain")
     assert event.payload["amount_percent"] == pytest.approx(40, abs=0.6)
 
