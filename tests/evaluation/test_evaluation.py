@@ -61,10 +61,11 @@ def test_a_visit_is_told_after_its_second_step_and_sure_after_a_plateau(stations
 
 
 @pytest.mark.slow
-def test_the_aims_hold_on_twenty_stations_and_stand_firm_under_other_conditions() -> None:
-    result = evaluate_on_stations(DETECTOR, seeds=20, days=7, replayed_days=2)
+@pytest.mark.timeout(900)
+def test_the_aims_hold_on_ten_stations_and_stand_firm_under_other_conditions() -> None:
+    result = evaluate_on_stations(DETECTOR, seeds=10, days=7, replayed_days=2)
     (visits,) = [score for score in result.scores if score.name == "visit, in sight"]
-    assert visits.found > 2000
+    assert visits.found > 1000
     assert visits.f1 >= 0.99
     assert max(abs(error) for error in visits.onset_errors_s) <= 10
     assert ("transfer", "toilet_visit") not in result.taken_for
