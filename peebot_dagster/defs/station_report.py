@@ -17,6 +17,7 @@ from peebot_dagster.charts.station import (
 from peebot_dagster.defs.detectors import events_key
 from peebot_dagster.defs.hourly import UNFINISHED
 from peebot_dagster.defs.labels import GROUP, OWNERS
+from peebot_dagster.defs.pictures import day_in_pictures
 from peebot_dagster.defs.resources import Store
 from peebot_dagster.defs.telemetry import telemetry_minute
 from peebot_dagster.detectors.detector import Detector
@@ -194,15 +195,19 @@ def station_report_asset(detectors: Sequence[Detector], tank: UrineTankDetector)
             "The station today and in the last seven days: visits, mL, pauses, nights, spacewalks, losses of "
             "signal; the last events of each detector and the last posts; and, behind *Show Markdown*, "
             "pictures of the tank's level, visits by hour, volume by day and the water balance.\n\n"
-            "Made anew each hour. All times are UTC; 1 % of the tank is 82 mL."
+            "Made anew each hour, with pictures of the last 24 h on the assets above. All times are UTC; "
+            "1 % of the tank is 82 mL."
         ),
         freshness_policy=dg.FreshnessPolicy.time_window(
             fail_window=timedelta(hours=6), warn_window=timedelta(hours=2)
         ),
     )
-    def report(store: Store) -> dg.MaterializeResult[None]:
+    def report(context: dg.AssetExecutionContext, store: Store) -> dg.MaterializeResult[None]:
+        now = datetime.now(UTC)
         with store.connect() as connection:
-            return dg.MaterializeResult(metadata=report_metadata(connection, tank, datetime.now(UTC)))
+            for observation in day_in_pictures(connection, detectors, now):
+                context.log_event(observation)
+            return dg.MaterializeResult(metadata=report_metadata(connection, tank, now))
 
     return report
 

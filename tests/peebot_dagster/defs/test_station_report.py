@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
+from peebot_dagster.defs.pictures import day_in_pictures
 from peebot_dagster.defs.resources import Store
 from peebot_dagster.defs.station_report import (
     JOB_NAME,
@@ -18,6 +19,7 @@ from peebot_dagster.defs.station_report import (
     station_report_asset,
     station_report_schedule,
 )
+from peebot_dagster.detectors.registry import DETECTORS
 from peebot_dagster.detectors.urine_tank import UrineTankDetector
 from peebot_dagster.minutes import refresh_minutes
 
@@ -141,6 +143,47 @@ def test_the_asset_is_materialized_with_its_report(
 
     (materialization,) = result.asset_materializations_for_node("station_report")
     assert "visits_by_hour" in materialization.metadata
+
+
+def test_each_hour_the_telemetry_and_every_detector_get_pictures_as_observations_of_the_same_run(
+    database_url: str,
+    connection: psycopg.Connection,
+    noon: datetime,
+    instance: dg.DagsterInstance,
+) -> None:
+    detectors = tuple(DETECTORS.values())
+    dg.materialize(
+        [station_report_asset(detectors, UrineTankDetector())],
+        instance=instance,
+        resources={"store": Store(database_url=database_url)},
+    )
+
+    for name in ("telemetry_reading", "telemetry_minute", *(f"{d.name}_events" for d in detectors)):
+        (record,) = instance.fetch_observations(dg.AssetKey(name), limit=9).records
+        assert record.asset_observation is not None
+        pictures = [
+            value.value or ""
+            for value in record.asset_observation.metadata.values()
+            if isinstance(value, dg.MarkdownMetadataValue)
+        ]
+        assert pictures
+        assert all("](data:image/png;base64," in text for text in pictures)
+        # What keeps the feed fresh, and its checks in sight, are its own materialisations only.
+        assert instance.get_latest_materialization_event(dg.AssetKey(name)) is None
+
+
+def test_a_detectors_picture_marks_its_events_and_the_feeds_table_counts_by_subsystem(
+    connection: psycopg.Connection, noon: datetime, day: datetime
+) -> None:
+    reading, _, tank = day_in_pictures(connection, [UrineTankDetector()], noon)
+
+    assert "1 tank_transfer, 2 toilet_visit." in str(tank.metadata["signal_24_h"].value)
+    counts = {row["subsystem"]: row for row in rows(reading.metadata["subsystems_last_hour"])}
+    assert sum(row["channels"] for row in counts.values()) > 300
+    reading, _, _ = day_in_pictures(connection, [UrineTankDetector()], day + 10 * HOUR)
+    counts = {row["subsystem"]: row for row in rows(reading.metadata["subsystems_last_hour"])}
+    assert sum(row["readings"] for row in counts.values()) == 1
+    assert sum(row["heard"] for row in counts.values()) == 1
 
 
 def test_a_report_is_due_once_an_hour_when_the_hour_before_is_computed(day: datetime) -> None:
