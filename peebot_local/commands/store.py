@@ -1,0 +1,104 @@
+"""Commands about what is stored: schema, retention, backup, and the state of it all."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from peebot_local.commands.options import SIGNALS, AsJson, console, settings_of_environment
+from peebot_local.errors import MendableError
+from peebot_local.home import Home
+
+
+def migrate() -> None:
+    """Bring PeeBot's and Dagster's databases to the newest schema."""
+    from peebot_local.database import migrate_databases
+    from peebot_local.display import Steps
+    from peebot_local.open_store import open_store
+
+    settings = settings_of_environment()
+    step = Steps(console()).step("Bringing the databases to the newest schema")
+    with open_store(settings, SIGNALS, create=True) as url, step:
+        migrate_databases(url, Home(settings.home).dagster)
+
+
+_Days = Annotated[int | None, typer.Option(min=1, max=36500, show_default=False)]
+
+
+def retention(
+    raw_days: _Days = None,
+    minute_days: _Days = None,
+    rejected_days: _Days = None,
+    compress_after_days: _Days = None,
+) -> None:
+    """Show or change for how many days what is kept; a change takes effect at once."""
+    from peebot_local.open_store import open_store
+    from peebot_local.retention import change_settings, settings_table
+
+    wanted = {
+        "raw_retention_days": raw_days,
+        "minute_retention_days": minute_days,
+        "rejected_retention_days": rejected_days,
+        "compress_after_days": compress_after_days,
+    }
+    with open_store(settings_of_environment(), SIGNALS) as url:
+        result = change_settings(url, {key: days for key, days in wanted.items() if days is not None})
+    console().print(settings_table(result))
+
+
+def backup(file: Annotated[Path, typer.Argument(help="The file to write.")]) -> None:
+    """Save PeeBot's and Dagster's databases in one file; what runs may go on."""
+    from peebot_local.backup import backup as save
+    from peebot_local.display import Steps
+    from peebot_local.open_store import open_store
+
+    with open_store(settings_of_environment(), SIGNALS) as url:
+        save(url, file.absolute(), datetime.now(UTC), Steps(console()))
+
+
+def restore(
+    file: Annotated[Path, typer.Argument(help="A file that backup has written.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace databases that are not empty.")] = False,
+) -> None:
+    """Load a backup into empty databases, and bring it to the newest schema."""
+    from peebot_local.backup import restore as load
+    from peebot_local.display import Steps
+    from peebot_local.open_store import open_store, running_store
+
+    settings = settings_of_environment()
+    running = running_store(settings)
+    if running is not None:
+        raise MendableError(f"PeeBot runs on {running.home.path} with pid {running.state.pid}; stop it first")
+    with open_store(settings, SIGNALS) as url:
+        load(url, Home(settings.home).dagster, file.absolute(), force, Steps(console()))
+
+
+def status(as_json: AsJson = False) -> None:
+    """Show the feed's state, what is stored, events, posts, and where the UI is."""
+    import psycopg
+
+    from peebot_local.database import mendable
+    from peebot_local.display import status_table
+    from peebot_local.open_store import open_store, running_store
+    from peebot_local.status import read_status
+
+    settings = settings_of_environment()
+    running = running_store(settings)
+    state = running.state if running else None
+    home = running.home.path if running else settings.home
+    with open_store(settings, SIGNALS) as url, mendable(url), psycopg.connect(url) as connection:
+        now = read_status(
+            connection,
+            datetime.now(UTC),
+            str(home),
+            state.ui_url if state else None,
+            state.pid if state else None,
+            state.metrics_url if state else None,
+        )
+    if as_json:
+        typer.echo(now.model_dump_json())
+    else:
+        console().print(status_table(now))
