@@ -42,8 +42,8 @@ def run_backfill(
     span = f"{start:%F %R} to {end:%F %R} UTC"
     backfill_id, how = _launch_or_resume(api, start, end, f"peebot backfill {span}")
     page = f"{ui_url}/runs/b/{backfill_id}"
-    console.print(f"{how} {span}: {page}", markup=False, highlight=False, soft_wrap=True)
     try:
+        console.print(f"{how} {span}: {page}", markup=False, highlight=False, soft_wrap=True)
         state = _follow(api, backfill_id, console)
     except StopRequested:
         console.print(
