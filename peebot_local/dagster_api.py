@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
@@ -11,8 +12,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from peebot_local.errors import MendableError
+from peebot_local.services import CODE_LOCATION
 
 _SPAN_TAG = "peebot/backfill"
+_KNOWN = """
+query Known($assets: [AssetKeyInput!]) { assetNodes(assetKeys: $assets) { assetKey { path } } }
+"""
+_RELOAD = """
+mutation Reload($location: String!) {
+  reloadRepositoryLocation(repositoryLocationName: $location) { __typename }
+}
+"""
 _LAUNCH = """
 mutation Launch($backfill: LaunchBackfillParams!) {
   launchPartitionBackfill(backfillParams: $backfill) {
@@ -65,6 +75,8 @@ query State($id: String!) {
 _SUCCEEDED = {"COMPLETED", "COMPLETED_SUCCESS"}
 _FINISHED = {*_SUCCEEDED, "COMPLETED_FAILED", "FAILED", "CANCELED"}
 _LATEST_BACKFILLS = 100
+_DEFINITIONS_S = 120.0
+_DEFINITIONS_POLL_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -116,6 +128,7 @@ class DagsterApi:
 
     def launch_backfill(self, assets: Sequence[str], start: datetime, end: datetime, title: str) -> str:
         """Ask for a backfill of all hours (UTC) that [start, end) touches; its id."""
+        self._wait_until_known(assets)
         hours = {"start": _hour_key(start), "end": _hour_key(end - timedelta(microseconds=1))}
         selection = [{"assetKey": {"path": [asset]}, "partitions": {"range": hours}} for asset in assets]
         backfill = {"partitionsByAssets": selection, "title": title, "tags": _tags(start, end)}
@@ -125,6 +138,21 @@ class DagsterApi:
             reason = str(result.get("message", result["__typename"])).strip().splitlines()[0]
             raise MendableError(f"Dagster refuses to backfill {hours['start']} to {hours['end']}: {reason}")
         return str(result["backfillId"])
+
+    def _wait_until_known(self, assets: Sequence[str]) -> None:
+        """The webserver answers before it has loaded the definitions, and while their server starts again."""
+        keys = [{"path": [asset]} for asset in assets]
+        deadline = time.monotonic() + _DEFINITIONS_S
+        while True:
+            nodes = self._ask(_KNOWN, {"assets": keys})["assetNodes"]
+            if len(nodes) == len(assets):
+                return
+            if time.monotonic() > deadline:
+                raise MendableError(
+                    f"Dagster does not know all of PeeBot's assets; see why on {self.ui_url}/deployment"
+                )
+            time.sleep(_DEFINITIONS_POLL_S)
+            self._ask(_RELOAD, {"location": CODE_LOCATION})
 
     def latest_backfill(self, start: datetime, end: datetime) -> Backfill | None:
         """The latest backfill that was asked for here and is of just this span (UTC)."""

@@ -39,14 +39,21 @@ class FakeDagster:
     tags: list[dict[str, str]] = field(default_factory=list)
     assets: list[str] = field(default_factory=backfilled_assets)
     left: bool = True
+    loaded: bool = True
     asked: list[str] = field(default_factory=list)
     polls: int = 0
 
     def answer(self, query: str, variables: dict[str, Any]) -> dict[str, Any]:
         name = query.split()[1].partition("(")[0]
-        if name != "State":
+        if name not in ("State", "Known"):
             self.asked.append(name)
         match name:
+            case "Known":
+                keys = variables["assets"] if self.loaded else []
+                return {"assetNodes": [{"assetKey": key} for key in keys]}
+            case "Reload":
+                self.loaded = True
+                return {"reloadRepositoryLocation": {"__typename": "WorkspaceLocationEntry"}}
             case "Latest":
                 known = {
                     "id": "before",
@@ -197,6 +204,12 @@ def test_all_is_computed_anew_when_it_was_finished_or_nothing_is_left_or_a_detec
     ):
         said_by(dagster)
         assert dagster.asked[-1] == "Launch"
+
+
+def test_a_webserver_that_has_not_loaded_the_definitions_is_waited_for() -> None:
+    dagster = FakeDagster("", loaded=False)
+    said_by(dagster)
+    assert dagster.asked == ["Latest", "Reload", "Launch"]
 
 
 def test_without_a_terminal_a_line_now_and_then_tells_what_is_left() -> None:
