@@ -157,6 +157,11 @@ def test_items_that_are_silent_are_a_warning_once_there_are_many_and_the_station
     assert catalogue(CatalogueFacts(0, [], []), a_day()).level == "fine"
 
 
+def test_before_the_minutes_are_computed_nobody_knows_which_items_are_silent() -> None:
+    assert catalogue(CatalogueFacts(3, ["A", "B", "C"], []), a_day()).level == "fine"
+    assert catalogue(CatalogueFacts(3, ["A", "B", "C"], ["X"]), a_day()).level == "warning"
+
+
 def test_what_the_tank_got_must_come_from_events() -> None:
     assert mass_balance(None).level == "fine"
     assert mass_balance(TankDay(18, 63.0, 58.0)).level == "fine"
