@@ -238,11 +238,16 @@ def last_events(connection: psycopg.Connection, since: datetime, of_each: int) -
         ).fetchall()
 
 
-def last_posts(connection: psycopg.Connection, limit: int) -> list[ReportedPost]:
-    """What was decided last about posts, newest first."""
+def last_posts(connection: psycopg.Connection, of_each: int) -> list[ReportedPost]:
+    """The last posts and the last events that were skipped, newest first: a backfill's skips hide no post."""
     with connection.cursor(row_factory=class_row(ReportedPost)) as cursor:
         return cursor.execute(
-            "SELECT updated_at AS at, platform, state, text, reason FROM post"
-            " ORDER BY updated_at DESC LIMIT %s",
-            (limit,),
+            """
+            SELECT updated_at AS at, platform, state, text, reason FROM (
+                SELECT *, row_number() OVER (PARTITION BY state = 'skipped' ORDER BY updated_at DESC) AS place
+                FROM post
+            ) AS placed
+            WHERE place <= %s ORDER BY updated_at DESC
+            """,
+            (of_each,),
         ).fetchall()

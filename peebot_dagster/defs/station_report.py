@@ -46,7 +46,8 @@ KEY = dg.AssetKey("station_report")
 JOB_NAME = "station_report_job"
 
 EVENTS_OF_EACH_DETECTOR = 3
-SHOWN_POSTS = 10
+SHOWN_POSTS = 5
+"""Of those that were made, and of events that were skipped."""
 WEEK = 7
 
 HISTORY_COUNTS_AFTER = timedelta(minutes=2)

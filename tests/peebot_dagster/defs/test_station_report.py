@@ -109,6 +109,20 @@ def test_the_report_lists_the_last_events_of_each_detector_and_the_last_posts_wi
     assert (post["text"], post["reason"]) == ("One small step.", "dry_run")
 
 
+def test_the_skips_of_a_backfill_do_not_hide_the_posts(
+    connection: psycopg.Connection, noon: datetime
+) -> None:
+    connection.execute(
+        "INSERT INTO post (event_id, platform, state, reason, updated_at)"
+        " SELECT event_id, 'x', 'skipped', 'backfill', now() + interval '1 minute' FROM detected_event"
+    )
+    connection.commit()
+
+    posts = rows(report_metadata(connection, UrineTankDetector(), noon)["last_posts"])
+
+    assert [post["decision"] for post in posts] == ["skipped"] * 5 + ["dry_run"]
+
+
 def test_the_report_holds_four_pictures_that_show_what_the_store_holds(
     connection: psycopg.Connection, noon: datetime
 ) -> None:
