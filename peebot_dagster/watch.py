@@ -18,6 +18,13 @@ STORED = "telemetry_stored"
 OFF_DUTY = "live_detection_off_duty"
 """Sent by whoever is about to stop Dagster: a watch that goes on would hold that up."""
 
+LONGEST = timedelta(minutes=3)
+"""A watch that has not ended by then never will: the server ends its session, and another has its turn.
+
+A watching session runs no statement while it waits and looks: for 20 s as a rule, for more while what it looks
+at is put in order (decision 0018), and never for longer than Dagster waits for a tick.
+"""
+
 _TAKE = "SELECT pg_advisory_lock(hashtextextended('peebot:live_detection', 0))"
 
 
@@ -30,6 +37,8 @@ class Watch:
     def __init__(self, connection: psycopg.Connection) -> None:
         self._connection = connection
         self.off_duty = False
+        limit = str(round(LONGEST / timedelta(milliseconds=1)))
+        connection.execute("SELECT set_config('idle_session_timeout', %s, false)", (limit,))
         connection.execute(f"LISTEN {OFF_DUTY}")
 
     def take(self, patience: timedelta) -> bool:

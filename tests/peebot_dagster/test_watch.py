@@ -10,6 +10,7 @@ from queue import Empty, Queue
 import psycopg
 import pytest
 
+from peebot_dagster import watch as watch_module
 from peebot_dagster.watch import OFF_DUTY, STORED, Watch
 
 LONG = timedelta(seconds=60)
@@ -22,11 +23,11 @@ NewWatch = Callable[[], Watch]
 def new_watch(database_url: str) -> Iterator[NewWatch]:
     connections: list[psycopg.Connection] = []
 
-    def watch() -> Watch:
+    def new() -> Watch:
         connections.append(psycopg.connect(database_url, autocommit=True))
         return Watch(connections[-1])
 
-    yield watch
+    yield new
     for connection in connections:
         connection.close()
 
@@ -59,6 +60,17 @@ def test_one_has_the_watch_and_who_stands_by_takes_over_when_it_ends(
             taken.get(timeout=0.2)
 
     assert taken.get(timeout=30) is True
+
+
+def test_a_watch_that_never_ends_is_ended_by_the_server_and_the_next_has_its_turn(
+    new_watch: NewWatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch_module, "LONGEST", AT_ONCE)
+    vanished = new_watch()
+    assert vanished.take(LONG)
+    monkeypatch.undo()
+
+    assert new_watch().take(LONG)
 
 
 def test_a_reading_of_a_channel_that_concerns_wakes_and_others_do_not(
