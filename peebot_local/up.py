@@ -13,7 +13,9 @@ from peebot_local.runner import Plan, Running
 from peebot_local.services import ingest
 from peebot_local.settings import Settings
 
-_SOURCE = "isslive"
+_STATION = "isslive"
+_PLAYED_HERE = "simulator"
+"""The source of what this machine plays: what the store says of it outlives this process and its settings."""
 
 
 def up_plan(settings: Settings, home: Home, celery: bool = False) -> Plan:
@@ -22,19 +24,22 @@ def up_plan(settings: Settings, home: Home, celery: bool = False) -> Plan:
     `celery`: Dagster's runs are given to warm workers.
     """
 
+    played_here = is_local(settings.feed_url)
+    source = _PLAYED_HERE if played_here else _STATION
+
     def feed(running: Running) -> None:
         running.supervisor.start(
             ingest(
                 running.database_url,
                 settings.feed_url,
-                _SOURCE,
-                spool=running.home.spool(_SOURCE),
+                source,
+                spool=running.home.spool(source),
                 metrics_port=running.metrics_port,
             )
         )
 
     named = {name.strip() for name in os.environ.get("PEEBOT_POSTS", "").split(",")}
-    if is_local(settings.feed_url) and not named & PLATFORMS.keys():
+    if played_here and not named & PLATFORMS.keys():
         # Whatever credentials there are: what this machine plays is no news from the station.
         title = f"PeeBot on {settings.feed_url}, which is this machine: posts are a dry run"
         return Plan(title=title, feed=feed, environment={"PEEBOT_POSTS": "dry_run"}, celery=celery)

@@ -61,14 +61,22 @@ def give_up_abandoned(
 
 
 def undecided(connection: psycopg.Connection, platform: str, event_types: Collection[str]) -> list[Candidate]:
-    """The events of these types without a row in the ledger, oldest first."""
+    """The events of these types without a row in the ledger, oldest first.
+
+    What is played without a known end goes on until a real feed is heard anew: readings are stored a moment
+    before their link is confirmed, and a daemon that dies in between confirms them never.
+    """
     with connection.cursor(row_factory=class_row(Candidate)) as cursor:
         return cursor.execute(
             """
             WITH played AS (
                 SELECT split_part(source, '/', 1) AS source, started_at,
-                    coalesce(ended_at, last_seen_at) AS until
-                FROM link_interval WHERE split_part(source, '/', 1) IN ('replay', 'simulator')
+                    coalesce(ended_at, (
+                        SELECT min(started_at) FROM link_interval station
+                        WHERE split_part(station.source, '/', 1) NOT IN ('replay', 'simulator')
+                            AND station.state = 'LIVE' AND station.started_at > link.last_seen_at
+                    ), 'infinity') AS until
+                FROM link_interval link WHERE split_part(source, '/', 1) IN ('replay', 'simulator')
             )
             SELECT event_id, started_at, state, confidence, detected_at,
                 CASE WHEN EXISTS (SELECT FROM played WHERE source = 'replay'

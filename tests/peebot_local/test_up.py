@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from peebot_local.home import Home
+from peebot_local.runner import Running
 from peebot_local.settings import NASA_FEED, Settings
+from peebot_local.supervisor import Child
 from peebot_local.up import is_local, up_plan
 
 
@@ -31,6 +34,29 @@ def test_who_names_a_platform_gets_it_from_a_local_feed_too(
 ) -> None:
     monkeypatch.setenv("PEEBOT_POSTS", named)
     assert posts("http://127.0.0.1:8080") is None
+
+
+@pytest.mark.parametrize(
+    ("feed_url", "source"), [("http://127.0.0.1:8080", "simulator"), (NASA_FEED, "isslive")]
+)
+def test_what_this_machine_plays_is_stored_as_such_so_that_no_later_run_takes_it_for_news(
+    feed_url: str, source: str
+) -> None:
+    started: list[Child] = []
+
+    class Supervising:
+        def start(self, child: Child) -> None:
+            started.append(child)
+
+    home = Home(Path("/nowhere"))
+    plan = up_plan(Settings(home=home.path, feed_url=feed_url), home)
+    given: Any = Supervising()
+    steps: Any = None
+    plan.feed(Running(home, given, steps, "postgresql://", "http://ui", 9100))
+    [daemon] = started
+    assert daemon.command[daemon.command.index("--source") + 1] == source
+    assert daemon.environment is not None
+    assert daemon.environment["PEEBOT_SPOOL"] == str(home.spool(source))
 
 
 @pytest.mark.parametrize(

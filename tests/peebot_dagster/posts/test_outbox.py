@@ -118,8 +118,13 @@ def test_what_a_replay_or_the_demo_played_is_not_posted_on_a_platform(
 ) -> None:
     for source, start, end in (("replay/b", 14, 10), ("simulator", 9, 5), ("isslive", 14, 0)):
         connection.execute(
-            "INSERT INTO link_interval (source, state, started_at, last_seen_at) VALUES (%s, 'LIVE', %s, %s)",
-            [source, now - timedelta(minutes=start), now - timedelta(minutes=end)],
+            "INSERT INTO link_interval (source, state, started_at, last_seen_at, ended_at)"
+            " VALUES (%(source)s, 'LIVE', %(start)s, %(end)s, %(end)s)",
+            {
+                "source": source,
+                "start": now - timedelta(minutes=start),
+                "end": now - timedelta(minutes=end),
+            },
         )
     connection.commit()
     expected = {
@@ -129,6 +134,28 @@ def test_what_a_replay_or_the_demo_played_is_not_posted_on_a_platform(
     }
     decisions = publish_new_events(connection, Recorder(), POLICY, now)
     assert {decision.event_id: decision.reason for decision in decisions} == expected
+
+
+@pytest.mark.parametrize(("source", "origin"), [("simulator/b", "demo"), ("replay", "replay")])
+def test_what_is_played_without_an_end_goes_on_until_a_real_feed_is_heard_anew(
+    connection: psycopg.Connection, store_event: StoreEvent, now: datetime, source: str, origin: str
+) -> None:
+    def hear(source: str, started: float, last_seen: float) -> None:
+        connection.execute(
+            "INSERT INTO link_interval (source, state, started_at, last_seen_at) VALUES (%s, 'LIVE', %s, %s)",
+            [source, now - timedelta(minutes=started), now - timedelta(minutes=last_seen)],
+        )
+        connection.commit()
+
+    # It is the last of a daemon that was killed before it had confirmed what it had stored.
+    hear(source, 12, 10)
+    played = store_event(minutes_ago=9)
+    [decision] = publish_new_events(connection, Recorder(), POLICY, now)
+    assert (decision.event_id, decision.reason) == (played, origin)
+    hear("isslive", 8, 0)
+    late, real = store_event(minutes_ago=8.5), store_event(minutes_ago=7)
+    decisions = publish_new_events(connection, Recorder(), POLICY, now)
+    assert {decision.event_id: decision.reason for decision in decisions} == {late: origin, real: None}
 
 
 def test_the_monthly_quota_of_x_counts_what_is_or_may_be_public(
