@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import psycopg
 
-from peebot_dagster.detectors.detector import Detector, FollowsLink, Window
+from peebot_dagster.detectors.detector import Detector, Window, follows_link
 from peebot_dagster.link import load_link
 
 
@@ -28,7 +28,7 @@ def load_window(connection: psycopg.Connection, detector: Detector, start: datet
     )
     window_end = max(window_start, _watermark(connection, list(channels), window_start, window_end))
     link = load_link(connection, window_start, window_end)
-    link_suffices = link.live is not None and isinstance(detector, FollowsLink)
+    link_suffices = link.live is not None and follows_link(detector)
     # Binary: a day of channels at 1 Hz is a million rows, and reading their text takes half as long again.
     rows = (
         connection.cursor(binary=True)

@@ -9,10 +9,12 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 
 import psycopg
 from rich.console import Console
 
+from peebot_dagster.detectors.candidate import CANDIDATES, absolute_references
 from peebot_dagster.watch import OFF_DUTY
 from peebot_local.database import dagster_environment, migrate_databases, prepare_dagster_home
 from peebot_local.display import Picture, StatusBlock, Steps
@@ -111,7 +113,7 @@ def _start(settings: Settings, home: Home, plan: Plan, supervisor: Supervisor, s
         migrate_databases(database_url, home.dagster)
     prepare_dagster_home(home.dagster, plan.celery)
     broker = start_broker(home, supervisor) if plan.celery else {}
-    given = {VARIABLE: os.environ[VARIABLE]} if VARIABLE in os.environ else {}
+    given = given_environment(os.environ, Path.cwd())
     own_environment = {"PEEBOT_CODE_SERVER_PORT": str(code_port), **given, **broker, **plan.environment}
     environment = {**dagster_environment(database_url, home.dagster), **own_environment}
     metrics_port = settings.metrics_port or free_port()
@@ -134,6 +136,18 @@ def _start(settings: Settings, home: Home, plan: Plan, supervisor: Supervisor, s
     # After that: the daemon looks for backfills when it starts, and then each half minute only.
     supervisor.start(dagster_daemon(database_url, environment))
     return running
+
+
+def given_environment(environment: Mapping[str, str], folder: Path) -> Mapping[str, str]:
+    """What `environment` says to Dagster's processes, as it is meant in `folder`: they run in another one."""
+    given = {VARIABLE: environment[VARIABLE]} if VARIABLE in environment else {}
+    candidates = environment.get(CANDIDATES)
+    if candidates:
+        try:
+            given[CANDIDATES] = absolute_references(candidates, folder)
+        except LookupError as error:
+            raise MendableError(f"{error.args[0]}; correct or unset it") from error
+    return given
 
 
 def _watch(running: Running, console: Console, title: str) -> None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import shlex
 import uuid
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from types import ModuleType
 
-from peebot_dagster.detectors.detector import DetectedEvent, Detector, Window
+from peebot_dagster.detectors.detector import DetectedEvent, Detector, Window, follows_link
+
+CANDIDATES = "PEEBOT_CANDIDATES"
+"""The variable that names versions on trial."""
 
 PREFIX = "candidate_"
 """Of its events' types: nothing that acts on events, as the posts do, knows a type of that kind."""
@@ -59,6 +63,10 @@ class Candidate:
     def trigger_interval(self) -> timedelta:
         return self.detector.trigger_interval
 
+    @property
+    def follows_link(self) -> bool:
+        return follows_link(self.detector)
+
     def detect(self, window: Window) -> list[DetectedEvent]:
         """The candidate's events of the window, marked as such."""
         return [
@@ -85,9 +93,34 @@ def load_detector(reference: str) -> Detector:
         detector: Detector = found() if isinstance(found, type) else found
         _ = (detector.name, detector.version, detector.items, detector.event_types, detector.detect)
         _ = (detector.look_back, detector.settle, detector.trigger_interval)
-    except (ImportError, OSError, AttributeError, TypeError) as error:
-        raise LookupError(f"{reference!r} is no detector: {error}") from error
+    except (Exception, SystemExit) as error:  # whatever a file on trial does when it is run
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise LookupError(f"{reference!r} is no detector: {reason}") from error
     return detector
+
+
+def references_of(setting: str) -> list[str]:
+    """The references in PEEBOT_CANDIDATES: separated by spaces, quoted as in a shell when they have some.
+
+    LookupError when a quote has no end.
+    """
+    try:
+        return shlex.split(setting)
+    except ValueError as error:
+        raise LookupError(f"PEEBOT_CANDIDATES is not readable: {error}") from error
+
+
+def absolute_references(setting: str, folder: Path) -> str:
+    """PEEBOT_CANDIDATES for a process that runs elsewhere: files are named from the root, not from `folder`.
+
+    LookupError as in `references_of`.
+    """
+    return shlex.join(_absolute(reference, folder) for reference in references_of(setting))
+
+
+def _absolute(reference: str, folder: Path) -> str:
+    where, _, attribute = reference.rpartition(":")
+    return f"{folder / where}:{attribute}" if where.endswith(".py") else reference
 
 
 def _module(where: str) -> ModuleType:

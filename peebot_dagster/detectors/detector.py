@@ -82,7 +82,7 @@ class FollowsLink(Protocol):
     with another status class than 24 are loaded."""
 
     @property
-    def follows_link(self) -> Literal[True]: ...
+    def follows_link(self) -> bool: ...
 
 
 class Detector(Protocol):
@@ -120,3 +120,8 @@ class Detector(Protocol):
     def detect(self, window: Window) -> list[DetectedEvent]:
         """All events whose evidence lies in the window, sorted by start."""
         ...
+
+
+def follows_link(detector: Detector) -> bool:
+    """Whether the link tells this detector all that good readings would."""
+    return isinstance(detector, FollowsLink) and detector.follows_link

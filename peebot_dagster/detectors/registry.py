@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from peebot_dagster.detectors.airlock import AirlockDetector
 from peebot_dagster.detectors.attitude import AttitudeDetector
-from peebot_dagster.detectors.candidate import Candidate, load_detector
+from peebot_dagster.detectors.candidate import Candidate, load_detector, references_of
 from peebot_dagster.detectors.detector import Detector
 from peebot_dagster.detectors.orbit import OrbitDetector
 from peebot_dagster.detectors.oxygen_generator import OxygenGeneratorDetector
@@ -17,14 +18,16 @@ from peebot_dagster.detectors.upa_cycle import UpaCycleDetector
 from peebot_dagster.detectors.urine_tank import UrineTankDetector
 from peebot_dagster.detectors.water_tanks import WaterTanksDetector
 
+_log = logging.getLogger(__name__)
+
 
 def detectors_by_settings(environment: Mapping[str, str]) -> tuple[Detector, ...]:
     """Each detector with its settings from the environment.
 
     PEEBOT_URINE_LEVEL_ITEM and PEEBOT_URINE_STATE_ITEM name the items of the urine tank's level and of the
     Urine Processor's state, for both of their detectors. PEEBOT_CANDIDATES names versions on trial, as
-    `module:attribute` or `file.py:attribute`, separated by spaces; LookupError when one of them is no
-    detector.
+    `module:attribute` or `file.py:attribute`, separated by spaces; one that does not load is left out with a
+    warning, as it must not take the detectors in service along.
     """
     return (
         UrineTankDetector(
@@ -41,11 +44,26 @@ def detectors_by_settings(environment: Mapping[str, str]) -> tuple[Detector, ...
         ),
         WaterTanksDetector(),
         OxygenGeneratorDetector(),
-        *(
-            Candidate(load_detector(reference))
-            for reference in environment.get("PEEBOT_CANDIDATES", "").split()
-        ),
+        *_candidates(environment.get("PEEBOT_CANDIDATES", "")),
     )
+
+
+def _candidates(setting: str) -> list[Candidate]:
+    candidates: dict[str, Candidate] = {}
+    try:
+        references = references_of(setting)
+    except LookupError as error:
+        _log.warning("No candidate runs: %s", error.args[0])
+        return []
+    for reference in references:
+        try:
+            candidate = Candidate(load_detector(reference))
+        except LookupError as error:
+            _log.warning("A candidate is left out: %s", error.args[0])
+            continue
+        if candidates.setdefault(candidate.name, candidate) is not candidate:
+            _log.warning("A candidate is left out: %r is a second one named %s", reference, candidate.name)
+    return list(candidates.values())
 
 
 def register(detectors: Iterable[Detector]) -> Mapping[str, Detector]:

@@ -4,8 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from peebot_dagster.detectors.candidate import Candidate, candidate_id, load_detector
+from peebot_dagster.detectors.candidate import (
+    Candidate,
+    absolute_references,
+    candidate_id,
+    load_detector,
+    references_of,
+)
+from peebot_dagster.detectors.detector import follows_link
 from peebot_dagster.detectors.registry import detectors_by_settings, register
+from peebot_dagster.detectors.signal import SignalDetector
 from peebot_dagster.detectors.urine_tank import UrineTankDetector
 
 REFERENCE = "peebot_dagster.detectors.urine_tank:UrineTankDetector"
@@ -43,3 +51,36 @@ def test_a_candidate_may_lie_in_a_file_outside_of_the_project(tmp_path: Path) ->
 def test_what_is_no_detector_is_refused_in_one_line(reference: str) -> None:
     with pytest.raises(LookupError, match=r"^'.*' is no detector[:;] [^\n]+$"):
         load_detector(reference)
+
+
+@pytest.mark.parametrize("text", ["def broken(:", "raise RuntimeError('one\\ntwo')", "1 / 0", "exit(3)"])
+def test_a_file_that_fails_when_it_is_read_is_refused_in_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "mine.py").write_text(text)
+    with pytest.raises(LookupError, match=r"^'.*' is no detector: [^\n]+$"):
+        load_detector(f"{tmp_path}/mine.py:Mine")
+
+
+def test_a_candidate_follows_the_link_if_its_detector_does() -> None:
+    assert follows_link(Candidate(SignalDetector()))
+    assert not follows_link(Candidate(UrineTankDetector()))
+
+
+def test_a_file_named_from_where_the_user_is_loads_from_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "my detectors"
+    folder.mkdir()
+    (folder / "mine.py").write_text(
+        "from peebot_dagster.detectors.urine_tank import UrineTankDetector as Mine\n"
+    )
+    setting = absolute_references(f"mine.py:Mine {REFERENCE}", folder)
+    monkeypatch.chdir("/")
+    first, second = references_of(setting)
+    assert load_detector(first).name == "urine_tank"
+    assert second == REFERENCE
+    assert absolute_references(setting, tmp_path) == setting
+
+
+def test_a_quote_without_an_end_is_refused_in_one_line() -> None:
+    with pytest.raises(LookupError, match=r"^PEEBOT_CANDIDATES is not readable: [^\n]+$"):
+        references_of("'mine.py:Mine")

@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from peebot_dagster.detectors.registry import DETECTORS, detectors_by_settings, get, register
@@ -33,3 +38,39 @@ def test_without_settings_the_level_is_node3000005_and_the_state_node3000004(
 ) -> None:
     detectors = register(detectors_by_settings(environment))
     assert detectors["urine_tank"].items == ("NODE3000005", "NODE3000004")
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "missing.py:Mine",
+        "no.such.module:Mine",
+        "json:loads",
+        "'peebot_dagster.detectors.signal:SignalDetector",
+        "peebot_dagster.detectors.urine_tank:UrineTankDetector",
+    ],
+)
+def test_a_candidate_that_cannot_run_is_left_out_with_a_warning_in_one_line(
+    broken: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    good = "peebot_dagster.detectors.urine_tank:UrineTankDetector"
+    names = {detector.name for detector in detectors_by_settings({"PEEBOT_CANDIDATES": f"{good} {broken}"})}
+    without = {detector.name for detector in detectors_by_settings({})}
+    assert without <= names <= without | {"urine_tank_candidate"}
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert "\n" not in record.getMessage()
+
+
+def test_a_candidate_that_breaks_takes_no_process_down(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("def broken(:")
+    outcome = subprocess.run(
+        [sys.executable, "-c", "from peebot_dagster.detectors.registry import DETECTORS; print(*DETECTORS)"],
+        env={**os.environ, "PEEBOT_CANDIDATES": f"{tmp_path}/mine.py:Mine"},
+        cwd="/",
+        text=True,
+        capture_output=True,
+        check=True,
+    )
+    assert "urine_tank" in outcome.stdout.split()
+    assert len(outcome.stderr.splitlines()) == 1
