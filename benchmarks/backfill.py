@@ -36,7 +36,12 @@ from benchmarks.harness.report import (
 from benchmarks.harness.scratch_store import describe_store, scratch_database, scratch_server
 from benchmarks.harness.volume import RATE_PER_S, Volume
 from peebot_dagster.detectors.registry import DETECTORS
-from peebot_local.database import dagster_database, dagster_environment, migrate_databases
+from peebot_local.database import (
+    dagster_database,
+    dagster_environment,
+    migrate_databases,
+    prepare_dagster_home,
+)
 from peebot_local.errors import MendableError
 from peebot_local.settings import Settings
 
@@ -77,6 +82,7 @@ def measure(url: str, options: argparse.Namespace, folder: Path) -> Report:
     result: dict[str, Any] = circumstances(describe_store(url))
     home = folder / "dagster"
     migrate_databases(url, home)
+    prepare_dagster_home(home)
     with psycopg.connect(url, autocommit=True) as connection:
         volume = build_history(connection, options.days, options.gigabytes * 1e9, options.rate, progress)
     minutes, bare_seconds = _bare(url, volume)

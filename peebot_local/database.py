@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import quote, urlencode
 
 import psycopg
@@ -87,7 +88,10 @@ def database_exists(server_url: str, name: str) -> bool:
 
 
 def migrate_databases(database_url: str, dagster_home: Path) -> None:
-    """Bring PeeBot's and Dagster's database to the newest schema; quick when they are."""
+    """Bring PeeBot's and Dagster's database to the newest schema; quick when they are.
+
+    Dagster's own settings in `dagster_home` are left alone: they may be those of an instance that runs.
+    """
     # Its import takes half a second that other commands need not wait for.
     from sql.migrate import migrate
 
@@ -95,20 +99,22 @@ def migrate_databases(database_url: str, dagster_home: Path) -> None:
         _require_utf8(database_url)
         migrate(database_url)
         create_database(database_url, dagster_database(database_url))
-    prepare_dagster_home(dagster_home)
+    dagster_home.mkdir(parents=True, exist_ok=True)
     dagster_conninfo = make_conninfo(database_url, dbname=dagster_database(database_url))
     stamp = dagster_home / _MIGRATED_BY
     signature = f"dagster {version('dagster')} {describe(database_url)}"
     if stamp.exists() and stamp.read_text() == signature and _has_dagster_tables(dagster_conninfo):
         return
-    result = subprocess.run(
-        [sys.executable, "-P", "-m", "dagster", "instance", "migrate"],
-        env={**os.environ, **dagster_environment(database_url, dagster_home)},
-        cwd="/",
-        text=True,
-        capture_output=True,
-        check=False,
-    )
+    with TemporaryDirectory(prefix="peebot-migrate-") as folder:
+        prepare_dagster_home(Path(folder))
+        result = subprocess.run(
+            [sys.executable, "-P", "-m", "dagster", "instance", "migrate"],
+            env={**os.environ, **dagster_environment(database_url, Path(folder))},
+            cwd="/",
+            text=True,
+            capture_output=True,
+            check=False,
+        )
     if result.returncode != 0:
         raise MendableError(
             f"Dagster could not make its tables in {dagster_database(database_url)}; mend what it says",

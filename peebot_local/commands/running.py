@@ -77,13 +77,16 @@ def env() -> None:
     """Print the environment of the running PeeBot, for: eval "$(./peebot env)"; dg dev"""
     from peebot_local.database import dagster_environment, prepare_dagster_home
     from peebot_local.open_store import require_store, running_store
+    from peebot_local.warm_workers import BROKER
 
     settings = settings_of_environment()
     url = require_store(settings)
     running = running_store(settings)
     dagster_home = (running.home if running else Home(settings.home)).dagster
     variables = {**dagster_environment(url, dagster_home), **(running.state.environment if running else {})}
-    prepare_dagster_home(dagster_home, celery="PEEBOT_CELERY_BROKER" in {**os.environ, **variables})
+    if running is None:
+        # Else the settings are those of what runs, which knows best which launcher it has.
+        prepare_dagster_home(dagster_home, celery=bool(os.environ.get(BROKER)))
     for variable, value in variables.items():
         typer.echo(f"export {variable}={shlex.quote(value)}")
 

@@ -15,6 +15,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from peebot_local.embedded_postgres import EmbeddedPostgres, free_port
+from peebot_local.home import Home
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -151,6 +152,27 @@ def test_a_version_on_trial_is_compared_on_a_recording_without_a_database(
     assert (compared["same"], compared["gone"], compared["new"]) == (0, [], [])
     assert "toilet_visit" in peebot(*command).stdout
     assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize("broker", [{}, {"PEEBOT_CELERY_BROKER": "redis://127.0.0.1:1/0"}])
+def test_env_leaves_the_settings_of_a_running_dagster_alone(
+    peebot: Run, tmp_path: Path, broker: dict[str, str]
+) -> None:
+    home = Home(tmp_path / "home")
+    home.dagster.mkdir(parents=True)
+    (home.dagster / "dagster.yaml").write_text("what runs")
+    with home.hold():
+        result = peebot("env", PEEBOT_DATABASE_URL="postgresql://127.0.0.1:1/peebot", **broker)
+    assert f"export DAGSTER_HOME={home.dagster}\n" in result.stdout
+    assert (home.dagster / "dagster.yaml").read_text() == "what runs"
+
+
+@pytest.mark.parametrize("broker", ["", "redis://127.0.0.1:1/0"])
+def test_env_prepares_dagsters_home_while_nothing_runs(peebot: Run, tmp_path: Path, broker: str) -> None:
+    url = "postgresql://127.0.0.1:1/peebot"
+    assert peebot("env", PEEBOT_DATABASE_URL=url, PEEBOT_CELERY_BROKER=broker).returncode == 0
+    settings = (tmp_path / "home" / "dagster" / "dagster.yaml").read_text()
+    assert ("CeleryRunLauncher" in settings) == bool(broker)
 
 
 def test_the_help_names_every_command(peebot: Run) -> None:

@@ -16,6 +16,7 @@ from peebot_local.database import (
     describe,
     mendable,
     migrate_databases,
+    prepare_dagster_home,
     reachable,
 )
 from peebot_local.embedded_postgres import EmbeddedPostgres, free_port
@@ -66,6 +67,16 @@ def test_dagster_has_its_own_database_beside_ours(postgres_server: EmbeddedPostg
     create_database(postgres_server.url("postgres"), "peebot_dagster")
     environment = dagster_environment(postgres_server.url("peebot"), tmp_path)
     assert asked(environment["DAGSTER_PG_URL"], "SELECT current_database()") == "peebot_dagster"
+
+
+def test_a_migration_leaves_the_settings_of_a_dagster_that_runs_alone(
+    database_url: str, tmp_path: Path
+) -> None:
+    prepare_dagster_home(tmp_path, celery=True)
+    before = (tmp_path / "dagster.yaml").read_text()
+    migrate_databases(database_url, tmp_path)
+    assert (tmp_path / "dagster.yaml").read_text() == before
+    assert asked(dagster_url(database_url), "SELECT to_regclass('runs') IS NOT NULL") == "True"
 
 
 def test_dagster_reaches_its_database_with_all_that_libpq_is_told(postgres_server: EmbeddedPostgres) -> None:
