@@ -57,7 +57,7 @@ def posts_asset(detectors: Sequence[Detector]) -> dg.AssetsDefinition:
         except SETTINGS_ERRORS as error:
             raise dg.Failure(f"Nothing is posted: {error}.", allow_retries=False) from error
         with store.connect() as connection:
-            decisions = publish_everywhere(connection, publishers, policy, datetime.now(UTC))
+            decisions = publish_everywhere(connection, publishers, policy, lambda: datetime.now(UTC))
         for decision in decisions[-SHOWN_DECISIONS:]:
             context.log.info(
                 f"{decision.platform}, {decision.state}: {decision.text or decision.reason} "
@@ -180,13 +180,13 @@ def posting_is_due(instance: dg.DagsterInstance, connection: psycopg.Connection,
     """
     policy = PostPolicy.from_environment(os.environ)
     actions = due_actions(connection, platforms_from_environment(os.environ), policy, now)
-    if not actions & {"publish", "skip"}:
+    if not actions & {"publish", "skip", "give_up"}:
         return False
     last = next(iter(instance.get_run_records(dg.RunsFilter(job_name=posts_job.name), limit=1)), None)
     if last is None:
         return True
     if last.dagster_run.status in UNFINISHED:
         return False
-    rest = REST_AFTER_FAILURE if "publish" in actions else REST_WITHOUT_POST
+    rest = REST_AFTER_FAILURE if actions & {"publish", "give_up"} else REST_WITHOUT_POST
     succeeded = last.dagster_run.status == dg.DagsterRunStatus.SUCCESS
     return ("publish" in actions and succeeded) or now - last.create_timestamp > rest

@@ -62,6 +62,7 @@ class BlueskyPublisher:
         record = models.AppBskyFeedPost.Record(
             created_at=self._client.get_current_time_iso(), text=message.text, langs=["en"], embed=embed
         )
+        message.last_check()
         try:
             uri = self._client.app.bsky.feed.post.create(account, record, record_key(message)).uri
         except Exception as error:

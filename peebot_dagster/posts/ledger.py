@@ -60,6 +60,21 @@ def give_up_abandoned(
         ).fetchall()
 
 
+def is_abandoned(
+    connection: psycopg.Connection, platform: str, abandoned_after: timedelta, now: datetime
+) -> bool:
+    """Whether give_up_abandoned would find a claim."""
+    row = connection.execute(
+        """
+        SELECT FROM post
+        WHERE platform = %(platform)s AND state = 'claimed' AND updated_at < %(now)s - %(abandoned_after)s
+        LIMIT 1
+        """,
+        {"platform": platform, "now": now, "abandoned_after": abandoned_after},
+    ).fetchone()
+    return row is not None
+
+
 def undecided(connection: psycopg.Connection, platform: str, event_types: Collection[str]) -> list[Candidate]:
     """The events of these types without a row in the ledger, oldest first.
 

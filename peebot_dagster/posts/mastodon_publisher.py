@@ -64,6 +64,7 @@ class MastodonPublisher:
     def publish(self, message: Message) -> PublishResult:
         """Create one post. Sent once; the server takes a key once, too, for an hour or so."""
         media_ids = [] if message.image is None else self._uploaded(message.image)
+        message.last_check()
         try:
             status = self._client.status_post(
                 message.text,

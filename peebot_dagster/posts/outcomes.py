@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -22,13 +23,15 @@ class Image:
 class Message:
     """A text to publish about what happened at `happened_at` (UTC).
 
-    `key` names what it is about: a platform that knows such keys takes each once.
+    `key` names what it is about: a platform that knows such keys takes each once. `last_check` is called
+    after log-in and picture, right before the request that makes it public; what that raises goes through.
     """
 
     text: str
     key: str
     happened_at: datetime
     image: Image | None = None
+    last_check: Callable[[], None] = field(default=lambda: None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)

@@ -83,6 +83,7 @@ class XPublisher:
     def publish(self, message: Message) -> PublishResult:
         """Create one post. Sent at most once: whatever leaves doubt raises PublishUncertain."""
         media_ids = [] if message.image is None else self._uploaded(message.image)
+        message.last_check()
         try:
             external_id = self._client.create_tweet(
                 text=message.text, media_ids=media_ids or None, user_auth=True

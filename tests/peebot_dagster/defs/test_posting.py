@@ -12,7 +12,7 @@ import pytest
 import yaml
 from dagster_shared.serdes import serialize_value
 
-from peebot_dagster.defs.posts import POSTS, posts_asset
+from peebot_dagster.defs.posts import POSTS, posting_is_due, posts_asset
 from peebot_dagster.defs.resources import Store
 from peebot_dagster.detectors.detector import Detector
 from peebot_dagster.posts import x_publisher
@@ -188,3 +188,18 @@ def test_a_posting_run_with_a_setting_that_is_not_understood_fails_in_a_sentence
         == "Nothing is posted: PEEBOT_POSTS is 'dry-run'; it may be dry_run, or one or more of "
         "x,bluesky,mastodon, or not set."
     )
+
+
+def test_a_post_that_a_dead_run_left_claimed_makes_a_run_due_although_nothing_is_new(
+    connection: psycopg.Connection, instance: dg.DagsterInstance
+) -> None:
+    now = datetime.now(UTC)
+    visit(connection, now - 20 * MINUTE)
+    connection.execute(
+        "INSERT INTO post (event_id, platform, state, text, template, attempts, created_at, updated_at)"
+        " SELECT event_id, 'dry_run', 'claimed', 'x', 'x', 1, %(at)s, %(at)s FROM detected_event",
+        {"at": now - 6 * MINUTE},
+    )
+    connection.commit()
+    assert posting_is_due(instance, connection, now)
+    assert not posting_is_due(instance, connection, now - 2 * MINUTE), "it may still be on its way"

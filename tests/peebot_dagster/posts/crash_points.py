@@ -48,7 +48,7 @@ def publish_until(point: int, database_url: str, server_url: str, now: datetime)
     LoopbackAdapter.send = watched("request", LoopbackAdapter.send)  # type: ignore[method-assign]
     publisher = XPublisher(XCredentials.model_validate(CREDENTIALS), LoopbackAdapter(server_url, 30))
     with psycopg.connect(database_url) as connection:
-        publish_new_events(connection, publisher, PostPolicy(), now)
+        publish_new_events(connection, publisher, PostPolicy(), lambda: now)
 
 
 def main() -> None:

@@ -52,7 +52,9 @@ def test_a_kill_at_any_point_leaves_nothing_sent_or_a_post_that_is_never_sent_ag
             left, sent = _state(connection, event_id), x_server.requests - before
             for minutes_later in (0, 6, 60):
                 moment = now + timedelta(minutes=minutes_later)
-                publish_new_events(connection, publisher_to(x_server.url), PostPolicy(), moment)
+                publish_new_events(
+                    connection, publisher_to(x_server.url), PostPolicy(), lambda moment=moment: moment
+                )
             end = _state(connection, event_id)
             assert end is not None
             sent_in_all = x_server.requests - before

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from peebot_dagster.posts.outbox import publish_everywhere, publish_new_events
+from peebot_dagster.posts.outbox import due_actions, publish_everywhere, publish_new_events
 from peebot_dagster.posts.outcomes import Message, PublishRefused, PublishResult, PublishUncertain
 from peebot_dagster.posts.policy import PostPolicy
 from peebot_dagster.posts.publishers import DryRun
@@ -57,7 +57,7 @@ def test_a_fresh_visit_is_sent_once_and_the_ledger_tells_what_and_where(
 ) -> None:
     event_id = store_event()
     publisher = Recorder()
-    [decision] = publish_new_events(connection, publisher, POLICY, now)
+    [decision] = publish_new_events(connection, publisher, POLICY, lambda: now)
     assert (decision.event_id, decision.platform, decision.state) == (event_id, "x", "sent")
     assert (decision.external_id, decision.link) == ("id-1", "https://x.com/i/web/status/1")
     assert publisher.texts == [decision.text]
@@ -72,7 +72,7 @@ def test_a_fresh_visit_is_sent_once_and_the_ledger_tells_what_and_where(
         "reason": None,
     }
     assert (row["external_id"], row["attempts"], row["created_at"]) == ("id-1", 1, now)
-    assert publish_new_events(connection, publisher, POLICY, now + timedelta(minutes=1)) == []
+    assert publish_new_events(connection, publisher, POLICY, lambda: now + timedelta(minutes=1)) == []
     assert len(publisher.texts) == 1
 
 
@@ -80,7 +80,7 @@ def test_a_dry_run_is_written_down_with_its_text(
     connection: psycopg.Connection, store_event: StoreEvent, now: datetime
 ) -> None:
     store_event()
-    [decision] = publish_new_events(connection, DryRun(), POLICY, now)
+    [decision] = publish_new_events(connection, DryRun(), POLICY, lambda: now)
     assert (decision.state, decision.external_id, decision.link) == ("dry_run", None, None)
     assert [(row["platform"], row["state"], row["reason"], row["text"]) for row in _ledger(connection)] == [
         ("dry_run", "dry_run", "dry_run", decision.text)
@@ -91,8 +91,8 @@ def test_the_text_of_an_event_is_the_same_on_each_platform(
     connection: psycopg.Connection, store_event: StoreEvent, now: datetime
 ) -> None:
     store_event()
-    [dry] = publish_new_events(connection, DryRun(), POLICY, now)
-    [sent] = publish_new_events(connection, Recorder(), POLICY, now)
+    [dry] = publish_new_events(connection, DryRun(), POLICY, lambda: now)
+    [sent] = publish_new_events(connection, Recorder(), POLICY, lambda: now)
     assert dry.text == sent.text
 
 
@@ -107,7 +107,7 @@ def test_each_event_that_is_not_posted_has_a_reason(
         store_event(minutes_ago=10): None,
         store_event(minutes_ago=2): "cooldown",
     }
-    decisions = publish_new_events(connection, Recorder(), POLICY, now)
+    decisions = publish_new_events(connection, Recorder(), POLICY, lambda: now)
     assert {decision.event_id: decision.reason for decision in decisions} == expected
     assert {row["event_id"]: row["reason"] for row in _ledger(connection)} == expected
     assert Counter(row["state"] for row in _ledger(connection)) == {"skipped": 5, "sent": 1}
@@ -132,7 +132,7 @@ def test_what_a_replay_or_the_demo_played_is_not_posted_on_a_platform(
         store_event(minutes_ago=7): "demo",
         store_event(minutes_ago=2): None,
     }
-    decisions = publish_new_events(connection, Recorder(), POLICY, now)
+    decisions = publish_new_events(connection, Recorder(), POLICY, lambda: now)
     assert {decision.event_id: decision.reason for decision in decisions} == expected
 
 
@@ -150,11 +150,11 @@ def test_what_is_played_without_an_end_goes_on_until_a_real_feed_is_heard_anew(
     # It is the last of a daemon that was killed before it had confirmed what it had stored.
     hear(source, 12, 10)
     played = store_event(minutes_ago=9)
-    [decision] = publish_new_events(connection, Recorder(), POLICY, now)
+    [decision] = publish_new_events(connection, Recorder(), POLICY, lambda: now)
     assert (decision.event_id, decision.reason) == (played, origin)
     hear("isslive", 8, 0)
     late, real = store_event(minutes_ago=8.5), store_event(minutes_ago=7)
-    decisions = publish_new_events(connection, Recorder(), POLICY, now)
+    decisions = publish_new_events(connection, Recorder(), POLICY, lambda: now)
     assert {decision.event_id: decision.reason for decision in decisions} == {late: origin, real: None}
 
 
@@ -166,7 +166,7 @@ def test_the_monthly_quota_of_x_counts_what_is_or_may_be_public(
     for minutes_ago in range(5, 0, -1):
         store_event(minutes_ago=minutes_ago)
     end_of_month = now.replace(month=11, day=30)
-    decisions = publish_new_events(connection, publisher, policy, now)
+    decisions = publish_new_events(connection, publisher, policy, lambda: now)
     assert [decision.reason or decision.state for decision in decisions] == [
         "forbidden",
         "timeout",
@@ -175,7 +175,7 @@ def test_the_monthly_quota_of_x_counts_what_is_or_may_be_public(
         "quota",
     ]
     store_event(minutes_ago=(now - end_of_month) / timedelta(minutes=1))
-    [decision] = publish_new_events(connection, publisher, policy, end_of_month)
+    [decision] = publish_new_events(connection, publisher, policy, lambda: end_of_month)
     assert decision.state == "sent"
 
 
@@ -186,10 +186,10 @@ def test_after_a_rate_limit_nothing_is_sent_before_the_time_that_the_platform_ga
     publisher = Recorder(limit)
     store_event(minutes_ago=2)
     store_event(minutes_ago=1)
-    decisions = publish_new_events(connection, publisher, POLICY, now)
+    decisions = publish_new_events(connection, publisher, POLICY, lambda: now)
     assert [decision.reason for decision in decisions] == ["rate_limited: until 09:10", "rate_limited"]
     store_event(minutes_ago=-9)
-    [sent] = publish_new_events(connection, publisher, POLICY, now + timedelta(minutes=10))
+    [sent] = publish_new_events(connection, publisher, POLICY, lambda: now + timedelta(minutes=10))
     assert (sent.state, len(publisher.texts)) == ("sent", 2)
 
 
@@ -198,10 +198,10 @@ def test_a_failure_of_a_kind_that_nobody_foresaw_is_never_sent_again_and_shows_n
 ) -> None:
     store_event()
     publisher = Recorder(LookupError("token 1234-secret"))
-    [decision] = publish_new_events(connection, publisher, POLICY, now)
+    [decision] = publish_new_events(connection, publisher, POLICY, lambda: now)
     assert (decision.state, decision.reason) == ("unknown", "unexpected_error: LookupError")
     assert "1234-secret" not in caplog.text + repr(_ledger(connection))
-    assert publish_new_events(connection, publisher, POLICY, now + timedelta(hours=1)) == []
+    assert publish_new_events(connection, publisher, POLICY, lambda: now + timedelta(hours=1)) == []
 
 
 def test_several_platforms_get_the_same_text_and_what_one_answers_is_nothing_to_the_others(
@@ -213,7 +213,7 @@ def test_several_platforms_get_the_same_text_and_what_one_answers_is_nothing_to_
     for outcome in (PublishRefused("unauthorized"), PublishUncertain("timeout"), OSError("unforeseen")):
         x, mastodon = Recorder(outcome), Elsewhere()
         store_event()
-        decisions = publish_everywhere(connection, [x, mastodon], NO_COOLDOWN, now)
+        decisions = publish_everywhere(connection, [x, mastodon], NO_COOLDOWN, lambda: now)
         assert [decision.platform for decision in decisions] == ["x", "mastodon"]
         assert [decision.state for decision in decisions][1] == "sent"
         assert x.texts == mastodon.texts
@@ -224,7 +224,7 @@ def test_events_of_other_types_are_posted_about_only_when_they_are_named(
 ) -> None:
     store_event(event_type="tank_transfer", minutes_ago=2)
     policy = PostPolicy.model_validate({"event_types": ["toilet_visit", "tank_transfer"]})
-    [decision] = publish_new_events(connection, Recorder(), policy, now)
+    [decision] = publish_new_events(connection, Recorder(), policy, lambda: now)
     assert decision.state == "sent"
 
 
@@ -232,11 +232,11 @@ def test_an_open_visit_waits_without_a_row_until_it_is_sure(
     connection: psycopg.Connection, store_event: StoreEvent, now: datetime
 ) -> None:
     event_id = store_event(state="open", confidence=0.6)
-    assert publish_new_events(connection, Recorder(), POLICY, now) == []
+    assert publish_new_events(connection, Recorder(), POLICY, lambda: now) == []
     assert _ledger(connection) == []
     connection.execute("UPDATE detected_event SET confidence = 0.85 WHERE event_id = %s", [event_id])
     connection.commit()
-    [decision] = publish_new_events(connection, Recorder(), POLICY, now)
+    [decision] = publish_new_events(connection, Recorder(), POLICY, lambda: now)
     assert decision.state == "sent"
 
 
@@ -244,7 +244,7 @@ def test_a_confidence_is_enough_when_it_is_exactly_what_is_asked_for(
     connection: psycopg.Connection, store_event: StoreEvent, now: datetime
 ) -> None:
     store_event(confidence=0.9)
-    [decision] = publish_new_events(connection, Recorder(), PostPolicy(min_confidence=0.9), now)
+    [decision] = publish_new_events(connection, Recorder(), PostPolicy(min_confidence=0.9), lambda: now)
     assert decision.state == "sent"
 
 
@@ -253,7 +253,7 @@ def test_only_visits_are_posted(
     connection: psycopg.Connection, store_event: StoreEvent, now: datetime, event_type: str
 ) -> None:
     store_event(event_type=event_type)
-    assert publish_new_events(connection, Recorder(), POLICY, now) == []
+    assert publish_new_events(connection, Recorder(), POLICY, lambda: now) == []
     assert _ledger(connection) == []
 
 
@@ -262,12 +262,12 @@ def test_the_cooldown_holds_across_runs_and_ends(
 ) -> None:
     publisher = Recorder()
     store_event(minutes_ago=1)
-    publish_new_events(connection, publisher, POLICY, now)
+    publish_new_events(connection, publisher, POLICY, lambda: now)
     store_event(minutes_ago=-20)
-    [skipped] = publish_new_events(connection, publisher, POLICY, now + timedelta(minutes=21))
+    [skipped] = publish_new_events(connection, publisher, POLICY, lambda: now + timedelta(minutes=21))
     assert skipped.reason == "cooldown"
     store_event(minutes_ago=-29.5)
-    [sent] = publish_new_events(connection, publisher, POLICY, now + timedelta(minutes=30))
+    [sent] = publish_new_events(connection, publisher, POLICY, lambda: now + timedelta(minutes=30))
     assert sent.state == "sent"
 
 
@@ -290,10 +290,10 @@ def test_a_refusal_starts_no_cooldown_but_what_may_be_public_does(
     publisher = Recorder(outcome)
     first = store_event(minutes_ago=2)
     second = store_event(minutes_ago=1)
-    decisions = publish_new_events(connection, publisher, POLICY, now)
+    decisions = publish_new_events(connection, publisher, POLICY, lambda: now)
     assert [(d.event_id, d.state) for d in decisions] == [(first, state), (second, next_state)]
     assert decisions[0].reason == reason
-    assert publish_new_events(connection, publisher, POLICY, now + timedelta(hours=1)) == []
+    assert publish_new_events(connection, publisher, POLICY, lambda: now + timedelta(hours=1)) == []
 
 
 def test_a_backfill_publishes_nothing_and_is_skipped_in_one_statement(
@@ -315,7 +315,7 @@ def test_a_backfill_publishes_nothing_and_is_skipped_in_one_statement(
 
     connection.cursor_factory = Watched
     publisher = Recorder()
-    decisions = publish_new_events(connection, publisher, POLICY, now)
+    decisions = publish_new_events(connection, publisher, POLICY, lambda: now)
     assert len(decisions) == 5000
     assert {(decision.state, decision.reason) for decision in decisions} == {("skipped", "backfill")}
     assert publisher.texts == []
@@ -327,19 +327,19 @@ def test_a_process_that_dies_between_claim_and_record_leaves_a_post_that_is_neve
 ) -> None:
     event_id = store_event()
     with pytest.raises(Killed):
-        publish_new_events(connection, Recorder(Killed()), POLICY, now)
+        publish_new_events(connection, Recorder(Killed()), POLICY, lambda: now)
     [row] = _ledger(connection)
     assert row["state"] == "claimed"
     later = Recorder()
-    assert publish_new_events(connection, later, POLICY, now + timedelta(minutes=4)) == []
-    [decision] = publish_new_events(connection, later, POLICY, now + timedelta(minutes=5, seconds=1))
+    assert publish_new_events(connection, later, POLICY, lambda: now + timedelta(minutes=4)) == []
+    [decision] = publish_new_events(connection, later, POLICY, lambda: now + timedelta(minutes=5, seconds=1))
     assert (decision.event_id, decision.state, decision.reason) == (
         event_id,
         "unknown",
         "crashed_while_sending",
     )
     assert decision.text == row["text"]
-    assert publish_new_events(connection, later, POLICY, now + timedelta(hours=2)) == []
+    assert publish_new_events(connection, later, POLICY, lambda: now + timedelta(hours=2)) == []
     assert later.texts == []
 
 
@@ -357,7 +357,8 @@ class Hanging:
         print("sending", flush=True)
         time.sleep(60)
 with psycopg.connect({database_url!r}) as connection:
-    publish_new_events(connection, Hanging(), PostPolicy(), datetime.fromisoformat({now.isoformat()!r}))
+    now = datetime.fromisoformat({now.isoformat()!r})
+    publish_new_events(connection, Hanging(), PostPolicy(), lambda: now)
 """
     store_event()
     process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
@@ -369,10 +370,41 @@ with psycopg.connect({database_url!r}) as connection:
     later = Recorder()
     states = []
     for minutes in (0, 3, 6, 60):
-        publish_new_events(connection, later, POLICY, now + timedelta(minutes=minutes))
+        moment = now + timedelta(minutes=minutes)
+        publish_new_events(connection, later, POLICY, lambda moment=moment: moment)
         states.append(_ledger(connection)[0]["state"])
     assert states == ["claimed", "claimed", "unknown", "unknown"]
     assert later.texts == []
+
+
+def test_a_claim_of_a_run_that_has_died_makes_a_run_due_that_gives_it_up(
+    connection: psycopg.Connection, store_event: StoreEvent, now: datetime
+) -> None:
+    store_event()
+    with pytest.raises(Killed):
+        publish_new_events(connection, Recorder(Killed()), POLICY, lambda: now)
+    later = now + timedelta(minutes=5, seconds=1)
+    assert due_actions(connection, ["x"], POLICY, now + timedelta(minutes=5)) == set()
+    assert due_actions(connection, ["x"], POLICY, later) == {"give_up"}
+    connection.commit()
+    publish_new_events(connection, Recorder(), POLICY, lambda: later)
+    assert due_actions(connection, ["x"], POLICY, later) == set()
+
+
+def test_what_has_become_stale_while_a_platform_hung_is_not_sent_any_more(
+    connection: psycopg.Connection, store_event: StoreEvent, now: datetime
+) -> None:
+    moments = [now]
+
+    class Hanging(Recorder):
+        def publish(self, message: Message) -> PublishResult:
+            moments.append(now + timedelta(minutes=12))
+            return super().publish(message)
+
+    store_event(minutes_ago=6)
+    store_event(minutes_ago=4)
+    decisions = publish_new_events(connection, Hanging(), NO_COOLDOWN, lambda: moments[-1])
+    assert [decision.reason or decision.state for decision in decisions] == ["sent", "stale"]
 
 
 def test_a_crash_before_the_claim_sends_nothing_and_the_next_run_does(
@@ -382,9 +414,9 @@ def test_a_crash_before_the_claim_sends_nothing_and_the_next_run_does(
     with monkeypatch.context() as patch:
         patch.setattr("peebot_dagster.posts.ledger.claim", lambda *args: (_ for _ in ()).throw(Killed()))
         with pytest.raises(Killed):
-            publish_new_events(connection, Recorder(), POLICY, now)
+            publish_new_events(connection, Recorder(), POLICY, lambda: now)
     assert _ledger(connection) == []
-    [decision] = publish_new_events(connection, Recorder(), POLICY, now)
+    [decision] = publish_new_events(connection, Recorder(), POLICY, lambda: now)
     assert decision.state == "sent"
 
 
@@ -404,7 +436,7 @@ def test_runs_at_the_same_time_send_each_event_once_and_keep_the_cooldown(
     def run(_: int) -> list[Any]:
         with psycopg.connect(database_url) as own:
             start.wait()
-            return publish_new_events(own, publisher_to(x_server.url), policy, now)
+            return publish_new_events(own, publisher_to(x_server.url), policy, lambda: now)
 
     with ThreadPoolExecutor(4) as pool:
         decisions = [decision for result in pool.map(run, range(4)) for decision in result]
@@ -430,13 +462,13 @@ def test_a_slow_platform_does_not_block_other_runs(
 
     def run() -> list[Any]:
         with psycopg.connect(database_url) as own:
-            return publish_new_events(own, Slow(), POLICY, now)
+            return publish_new_events(own, Slow(), POLICY, lambda: now)
 
     with ThreadPoolExecutor(1) as pool:
         slow = pool.submit(run)
         assert sending.wait(10)
         store_event(minutes_ago=1)
-        [decision] = publish_new_events(connection, Recorder(), POLICY, now)
+        [decision] = publish_new_events(connection, Recorder(), POLICY, lambda: now)
         done.set()
         assert decision.reason == "cooldown"
         assert [decision.state for decision in slow.result()] == ["sent"]
@@ -450,10 +482,10 @@ def test_what_x_really_took_is_recorded_although_another_run_had_given_it_up(
     class GivenUpMeanwhile(Recorder):
         def publish(self, message: Message) -> PublishResult:
             with psycopg.connect(database_url) as other:
-                publish_new_events(other, Recorder(), POLICY, now + timedelta(minutes=6))
+                publish_new_events(other, Recorder(), POLICY, lambda: now + timedelta(minutes=6))
             return super().publish(message)
 
-    publish_new_events(connection, GivenUpMeanwhile(), POLICY, now)
+    publish_new_events(connection, GivenUpMeanwhile(), POLICY, lambda: now)
     assert [(row["state"], row["external_id"], row["reason"]) for row in _ledger(connection)] == [
         ("sent", "id-1", None)
     ]
@@ -463,8 +495,8 @@ def test_posts_on_another_platform_cause_no_cooldown(
     connection: psycopg.Connection, store_event: StoreEvent, now: datetime
 ) -> None:
     store_event(minutes_ago=2)
-    publish_new_events(connection, DryRun(), POLICY, now)
-    [decision] = publish_new_events(connection, Recorder(), POLICY, now)
+    publish_new_events(connection, DryRun(), POLICY, lambda: now)
+    [decision] = publish_new_events(connection, Recorder(), POLICY, lambda: now)
     assert decision.state == "sent"
 
 
@@ -473,7 +505,7 @@ def test_a_joke_is_not_told_twice_within_sixty_posts(
 ) -> None:
     for n in range(61):
         store_event(minutes_ago=14 - n / 6)
-    decisions = publish_new_events(connection, DryRun(), NO_COOLDOWN, now)
+    decisions = publish_new_events(connection, DryRun(), NO_COOLDOWN, lambda: now)
     templates = [decision.template for decision in decisions]
     assert len(templates) == len(set(templates)) == 61
 
@@ -485,7 +517,7 @@ def test_a_connection_inside_a_transaction_is_refused_because_the_claim_would_no
     connection.execute("SELECT 1")
     publisher = Recorder()
     with pytest.raises(RuntimeError, match="outside of a transaction"):
-        publish_new_events(connection, publisher, POLICY, now)
+        publish_new_events(connection, publisher, POLICY, lambda: now)
     assert publisher.texts == []
 
 
@@ -494,6 +526,6 @@ def test_a_connection_in_autocommit_works_as_well(
 ) -> None:
     store_event()
     with psycopg.connect(database_url, autocommit=True) as connection:
-        [decision] = publish_new_events(connection, Recorder(), POLICY, now)
+        [decision] = publish_new_events(connection, Recorder(), POLICY, lambda: now)
         assert decision.state == "sent"
         assert [row["state"] for row in _ledger(connection)] == ["sent"]

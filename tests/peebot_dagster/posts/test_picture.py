@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 import psycopg
 import pytest
 
+from peebot_dagster.posts.mute import mute
 from peebot_dagster.posts.outbox import publish_new_events
 from peebot_dagster.posts.outcomes import Image, Message, PublishResult
 from peebot_dagster.posts.picture import Rise, describe, draw, event_picture, load_rise
@@ -109,7 +110,7 @@ def test_a_picture_goes_with_a_post_only_where_it_was_asked_for_and_something_is
 ) -> None:
     store_rise()
     gallery = Gallery(platform)
-    publish_new_events(connection, gallery, PostPolicy(picture=wanted), now)
+    publish_new_events(connection, gallery, PostPolicy(picture=wanted), lambda: now)
     assert [image is not None for image in gallery.images] == [drawn]
 
 
@@ -122,5 +123,50 @@ def test_a_picture_that_cannot_be_drawn_does_not_keep_the_text_back(
     monkeypatch.setattr("peebot_dagster.posts.picture.draw", broken)
     store_rise()
     gallery = Gallery()
-    [decision] = publish_new_events(connection, gallery, PostPolicy(picture=True), now)
+    [decision] = publish_new_events(connection, gallery, PostPolicy(picture=True), lambda: now)
+    assert (decision.state, gallery.images) == ("sent", [None])
+
+
+def test_a_picture_is_drawn_before_the_claim_so_that_a_mute_meanwhile_is_obeyed(
+    database_url: str,
+    connection: psycopg.Connection,
+    store_rise: StoreRise,
+    now: datetime,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def slowly(rise: Rise) -> Image:
+        with psycopg.connect(database_url) as other:
+            assert mute(other, now, None) == 0, "nothing is on its way yet"
+        return draw(rise)
+
+    monkeypatch.setattr("peebot_dagster.posts.picture.draw", slowly)
+    store_rise()
+    gallery = Gallery()
+    [decision] = publish_new_events(connection, gallery, PostPolicy(picture=True), lambda: now)
+    assert (decision.state, decision.reason, gallery.images) == ("skipped", "muted", [])
+
+
+def test_an_error_of_the_store_keeps_the_text_back_only_when_the_connection_is_lost(
+    database_url: str, store_rise: StoreRise, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store_rise()
+    gallery = Gallery()
+    policy = PostPolicy(picture=True)
+    with psycopg.connect(database_url) as lost:
+
+        def losing(rise: Rise) -> Image:
+            lost.close()
+            raise psycopg.OperationalError("by design")
+
+        monkeypatch.setattr("peebot_dagster.posts.picture.draw", losing)
+        with pytest.raises(psycopg.OperationalError):
+            publish_new_events(lost, gallery, policy, lambda: now)
+    assert gallery.images == []
+
+    def cancelled(rise: Rise) -> Image:
+        raise psycopg.errors.QueryCanceled("by design")
+
+    monkeypatch.setattr("peebot_dagster.posts.picture.draw", cancelled)
+    with psycopg.connect(database_url) as kept:
+        [decision] = publish_new_events(kept, gallery, policy, lambda: now)
     assert (decision.state, gallery.images) == ("sent", [None])
