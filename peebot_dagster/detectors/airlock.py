@@ -27,6 +27,7 @@ _EXPECTATIONS = (
     (500.0, 0.6, "below the pressure of a stay at 527 mmHg"),
     (CABIN.enter, 0.3, "below the pressure of the cabin"),
 )
+_TOO_FAST = "filled faster than air flows: the end is that of the readings"
 _OUT_OF_SIGHT = "out of sight when it fell: the time is an interval"
 _SUIT_POWER_V = 10.0
 _MODE_WORK_OUTSIDE = 16.0
@@ -69,8 +70,9 @@ class AirlockDetector:
 
     @property
     def settle(self) -> timedelta:
-        """The longest spacewalk, and the hour after which a lock that is not quite full counts as full."""
-        return timedelta(hours=11, minutes=15)
+        """The longest spacewalk, and the two hours after which a lock that is not quite full, or of which
+        nothing can be trusted, counts as full."""
+        return timedelta(hours=12, minutes=15)
 
     @property
     def trigger_interval(self) -> timedelta:
@@ -112,7 +114,9 @@ class AirlockDetector:
         elif fall.is_over:
             ended_at = fall.last_below
             confidence, reasons = 0.9, ["filled again before it was empty"]
-        elif pressure.end > latest + CABIN.memory + CABIN.confirm:
+            if not fall.end_is_air:
+                confidence, reasons = 0.5, [*reasons, _TOO_FAST]
+        elif pressure.end > latest + CABIN.known_after:
             confidence, reasons = 0.6, ["neither empty nor filled again within 3 h"]
         else:
             event_type, state = "airlock_depressurisation", "open"
@@ -137,7 +141,7 @@ class AirlockDetector:
     def _spacewalk(self, vacuum: Fall, watermark: int, context: _Context) -> DetectedEvent:
         latest = vacuum.passed + LONGEST_SPACEWALK
         ended_at = vacuum.last_below if vacuum.is_over else None
-        is_open = not vacuum.is_over and watermark <= latest + VACUUM.memory + VACUUM.confirm
+        is_open = not vacuum.is_over and watermark <= latest + VACUUM.known_after
         confidence, reasons = context.judge(vacuum.passed)
         if ended_at is not None and ended_at - vacuum.passed < SHORTEST_SPACEWALK:
             confidence, reasons = min(confidence, 0.5), [*reasons, "too short for work outside"]
@@ -147,6 +151,8 @@ class AirlockDetector:
             confidence, reasons = min(confidence, 0.4), [*reasons, "longer than any spacewalk"]
         if vacuum.hiding is not None:
             confidence, reasons = min(confidence, 0.7), [*reasons, _OUT_OF_SIGHT]
+        if not vacuum.end_is_air:
+            confidence, reasons = min(confidence, 0.7), [*reasons, _TOO_FAST]
         if vacuum.end_hiding is not None:
             reasons = [*reasons, "out of sight when it was filled again: the end is an interval"]
         payload = {

@@ -9,7 +9,7 @@ import numpy as np
 
 from peebot_dagster.detectors.held_values import HeldValues
 
-_BEYOND, _NEITHER, _BACK = 1, 0, -1
+_BEYOND, _NEITHER, _BACK, _UNTRUSTED = 1, 0, -1, 2
 
 
 @dataclass(frozen=True)
@@ -18,13 +18,20 @@ class Level:
 
     With `enter` below `leave` it is beyond when it has fallen, else when it has risen. It counts as either
     only where it stays for `confirm`. In between nothing changes, but not for longer than `memory`: then it
-    counts as back, so that the past beyond that decides nothing.
+    counts as back, so that the past beyond that decides nothing. Time in which no reading can be trusted
+    adds up to `untrusted` to the memory.
     """
 
     enter: float
     leave: float
     confirm: int
     memory: int
+    untrusted: int = 0
+
+    @property
+    def known_after(self) -> int:
+        """How long after the end of an excursion it is known for sure."""
+        return self.memory + self.untrusted + self.confirm
 
 
 @dataclass(frozen=True)
@@ -51,28 +58,31 @@ class _Stretch:
 def excursions(held: HeldValues, level: Level) -> list[Excursion]:
     """All excursions that begin in sight, in order of time; the last one may have no end.
 
-    What begins later than `memory` + `confirm` after the window's start does not depend on where that is; an
-    end is known for sure `memory` + `confirm` after it.
+    What begins later than `known_after` after the window's start does not depend on where that is; an end is
+    known for sure so long after it.
     """
     found: list[Excursion] = []
     is_open = False
     beyond_until: int | None = None
+    memory = level.memory
     for stretch in _stretches(held, level):
+        if stretch.zone == _UNTRUSTED:
+            memory = min(memory + stretch.end - stretch.start, level.memory + level.untrusted)
         if stretch.zone == _BEYOND:
-            is_forgotten = beyond_until is None or stretch.start - beyond_until >= level.memory
+            is_forgotten = beyond_until is None or stretch.start - beyond_until >= memory
             if is_forgotten and stretch.position > 0:
                 found.append(Excursion(stretch.start, stretch.position, stretch.end, None))
                 is_open = True
             elif is_open:
                 found[-1] = Excursion(found[-1].start, found[-1].position, stretch.end, None)
-            beyond_until = stretch.end
+            beyond_until, memory = stretch.end, level.memory
         elif stretch.zone == _BACK:
             if is_open:
                 found[-1] = Excursion(
                     found[-1].start, found[-1].position, found[-1].last_beyond, stretch.start
                 )
             is_open, beyond_until = False, None
-        elif is_open and stretch.end - found[-1].last_beyond >= level.memory:
+        elif is_open and stretch.end - found[-1].last_beyond >= memory:
             found[-1] = Excursion(
                 found[-1].start, found[-1].position, found[-1].last_beyond, found[-1].last_beyond
             )
@@ -84,15 +94,16 @@ def _stretches(held: HeldValues, level: Level) -> Iterator[_Stretch]:
     """The time in stretches of one zone each; what is not confirmed is neither beyond nor back."""
     if held.at.size == 0:
         return
-    # Comparisons with NaN are false: what cannot be trusted is neither.
     if level.enter < level.leave:
         zones = np.where(held.value <= level.enter, _BEYOND, np.where(held.value >= level.leave, _BACK, 0))
     else:
         zones = np.where(held.value >= level.enter, _BEYOND, np.where(held.value <= level.leave, _BACK, 0))
+    zones = np.where(np.isnan(held.value), _UNTRUSTED, zones)
     positions = np.concatenate(([0], np.flatnonzero(np.diff(zones)) + 1))
     starts = held.at[positions].tolist()
     ends = [*starts[1:], held.end]
     for zone, position, start, end in zip(
         zones[positions].tolist(), positions.tolist(), starts, ends, strict=True
     ):
-        yield _Stretch(zone if end - start >= level.confirm else _NEITHER, position, start, end)
+        is_told = zone == _UNTRUSTED or end - start >= level.confirm
+        yield _Stretch(zone if is_told else _NEITHER, position, start, end)

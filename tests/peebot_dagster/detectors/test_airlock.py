@@ -307,6 +307,53 @@ def test_an_end_out_of_sight_is_an_interval() -> None:
     assert event.payload["end_hidden_since"] is not None
 
 
+@pytest.mark.parametrize(("per_second", "every"), [(15, 5), (8, 10), (20, 30)])
+def test_a_lock_that_is_filled_fast_has_had_its_spacewalk(per_second: int, every: int) -> None:
+    lock = emptied(prepared()).rest(6 * HOUR)
+    before = lock.events()
+    lock.goes_to(745, per_minute=60 * per_second, every=every).rest(HOUR)
+    after = lock.events()
+    assert types(after) == types(before) == ["airlock_depressurisation", "spacewalk"]
+    assert [event.event_id for event in after] == [event.event_id for event in before]
+    assert [event.confidence for event in after] == [0.95, 0.95]
+
+
+def test_an_end_that_is_faster_than_air_is_marked_and_undoes_no_spacewalk() -> None:
+    lock = emptied(prepared()).rest(20 * MINUTE).read(745.0, after=1)
+    lock.pressure = 745.0
+    fall, walk = lock.rest(HOUR).events()
+    assert (fall.event_type, walk.event_type) == ("airlock_depressurisation", "spacewalk")
+    assert walk.state == "closed"
+    assert "filled faster than air flows: the end is that of the readings" in walk.payload["reasons"]
+
+
+def test_hours_of_vacuum_that_began_out_of_sight_are_not_undone_by_a_fast_end() -> None:
+    lock = prepared().link_lost(50 * MINUTE).read(0.5, after=1)
+    lock.pressure = 0.5
+    lock.rest(6 * HOUR).read(745.0, after=60)
+    lock.pressure = 745.0
+    assert types(lock.rest(HOUR).events()) == ["airlock_depressurisation", "spacewalk"]
+
+
+def test_what_a_depressurisation_came_to_is_known_once_it_has_settled() -> None:
+    lock = prepared().goes_to(300, per_minute=35).rest(2 * HOUR).link_lost(40 * MINUTE).read(0.5, after=1)
+    lock.pressure = 0.5
+    lock.rest(9.5 * HOUR).read(745.0, after=60)
+    lock.pressure = 745.0
+    whole = lock.rest(3 * HOUR).window()
+    (begun, *_) = DETECTOR.detect(whole)
+    then = lock.window(end=begun.started_at + DETECTOR.settle)
+    assert [event for event in DETECTOR.detect(then) if event.started_at == begun.started_at] == [begun]
+
+
+def test_an_hour_and_more_of_bad_readings_parts_no_spacewalk() -> None:
+    lock = emptied(prepared()).rest(2 * HOUR).read(0.5, after=60, status=4).silent(67 * MINUTE)
+    lock.rest(2 * HOUR)
+    fall, walk = filled(lock).rest(2 * HOUR).events()
+    assert (fall.event_type, walk.event_type) == ("airlock_depressurisation", "spacewalk")
+    assert walk.payload["duration_seconds"] > 5 * HOUR
+
+
 def test_a_recording_without_link_state_may_have_gaps() -> None:
     lock = prepared().silent(HOUR).read(0.5)
     lock.pressure = 0.5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -71,6 +72,17 @@ def test_what_lingers_between_the_levels_is_back_once_the_memory_has_passed() ->
 def test_a_reading_that_cannot_be_trusted_is_neither_beyond_nor_back() -> None:
     assert fallen((0, 250), (20, BAD), (60, 250)) == []
     assert fallen((0, 250), (20, 50), (60, BAD), (100, 50), (200, 250)) == [(20, 200)]
+
+
+def test_time_without_trusted_readings_adds_to_the_memory_up_to_a_limit() -> None:
+    level = replace(FALLEN, untrusted=200 * SECOND)
+
+    def told(bad_until: int) -> list[tuple[int, int | None]]:
+        story = held([(0, 250), (20, 50), (100, BAD), (bad_until, 50), (bad_until + 100, 250)], 2000)
+        return seconds(excursions(story, level))
+
+    assert told(599) == [(20, 699)]
+    assert told(600) == [(20, 100), (600, 700)]
 
 
 def test_without_readings_there_is_no_excursion() -> None:
