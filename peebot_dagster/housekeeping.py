@@ -41,11 +41,12 @@ class Ordering:
     left: Mapping[datetime, str]
 
 
-def order_chunks(connection: psycopg.Connection, as_of: datetime) -> Ordering:
+def order_chunks(connection: psycopg.Connection, as_of: datetime, at_most: int | None = None) -> Ordering:
     """Put each day of readings that was over at `as_of` (UTC) in the order in which it is read, once.
 
-    Each in a transaction of its own, during which others wait for this day only. What does not succeed is
-    left for the next time. Raises ValueError within a transaction: it would hold all days until its end.
+    The newest first, each in a transaction of its own; meanwhile who reads or stores readings of this day
+    waits. No more than `at_most` days; what does not succeed is left for the next time, too. Raises
+    ValueError within a transaction: it would hold all days until its end.
     """
     if connection.info.transaction_status is not TransactionStatus.IDLE:
         raise ValueError("each chunk wants a transaction of its own, and one is open")
@@ -54,6 +55,8 @@ def order_chunks(connection: psycopg.Connection, as_of: datetime) -> Ordering:
     ordered: list[datetime] = []
     left: dict[datetime, str] = {}
     for (start,) in starts:
+        if len(ordered) == at_most:
+            break
         try:
             with connection.transaction():
                 ((is_done,),) = connection.execute("SELECT order_chunk(%s, %s)", (start, as_of)).fetchall()

@@ -148,16 +148,18 @@ def prepare_dagster_home(dagster_home: Path, celery: bool = False) -> None:
 
 
 def dagster_environment(database_url: str, dagster_home: Path) -> Mapping[str, str]:
-    """The variables that dagster.yaml and the definitions read, and two that Dagster itself does.
+    """The variables that dagster.yaml and the definitions read, and three that Dagster itself does.
 
     The materializations of a run are stored in one statement, and what it plans is one event for each asset:
-    one for each partition, each on a connection of its own, would take a backfill of a month minutes.
+    one for each partition, each on a connection of its own, would take a backfill of a month minutes. A tick
+    of live detection waits while a day of readings is put in order at night, for longer than Dagster's 60 s.
     """
     return {
         "DAGSTER_EVENT_BATCH_SIZE": "1000",
         "DAGSTER_EMIT_PARTITION_SUBSET_IN_PLANNED_EVENTS": "true",
         "DAGSTER_HOME": str(dagster_home),
         "DAGSTER_PG_URL": dagster_url(database_url),
+        "DAGSTER_SENSOR_GRPC_TIMEOUT_SECONDS": "180",
         "PEEBOT_DATABASE_URL": database_url,
     }
 

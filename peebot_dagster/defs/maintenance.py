@@ -12,6 +12,9 @@ FINISHED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.Dagster
 
 BATCH = 200
 
+ORDERED_DAYS_PER_NIGHT = 3
+"""One is due each night. The first after an upgrade would find a month, and live detection waits then."""
+
 
 class Retention(dg.Config):
     """How long a finished run with its event log is kept, and an event that belongs to no run."""
@@ -78,7 +81,8 @@ run_retention_schedule = dg.ScheduleDefinition(
 )
 
 
-@dg.op
+# First, as what is dropped need not be ordered; should it fail, ordering goes on all the same.
+@dg.op(tags={"dagster/priority": "1"}, retry_policy=dg.RetryPolicy(max_retries=2, delay=60))
 def keep_store(context: dg.OpExecutionContext, store: Store) -> None:
     """Make the chunks of the next days ahead, and drop what is older than the store's settings say."""
     with store.connect() as connection:
@@ -97,14 +101,14 @@ def keep_store(context: dg.OpExecutionContext, store: Store) -> None:
     )
 
 
-@dg.op(ins={"kept": dg.In(dg.Nothing)})
+@dg.op
 def order_store(context: dg.OpExecutionContext, store: Store) -> None:
     """Put the days of readings that are over in the order in which they are read, each once.
 
-    A day that somebody uses just then is left for the next night.
+    A few each night, the newest first; a day that somebody uses just then is left for the next night, too.
     """
     with store.connect() as connection:
-        done = order_chunks(connection, datetime.now(UTC))
+        done = order_chunks(connection, datetime.now(UTC), ORDERED_DAYS_PER_NIGHT)
     context.log.info(f"{len(done.ordered)} days of readings put in order")
     for day, reason in done.left.items():
         context.log.warning(f"the readings of {day:%Y-%m-%d} are left as they are until next night: {reason}")
@@ -121,7 +125,8 @@ def store_maintenance() -> None:
     order in which they are read. On TimescaleDB's Community edition a job of its own drops what is old each
     hour, too; to do it twice does no harm.
     """
-    order_store(keep_store())
+    keep_store()
+    order_store()
 
 
 store_maintenance_schedule = dg.ScheduleDefinition(

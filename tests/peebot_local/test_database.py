@@ -9,6 +9,7 @@ from psycopg import errors
 from psycopg.conninfo import make_conninfo
 from sqlalchemy.pool import NullPool
 
+from peebot_dagster.watch import LONGEST
 from peebot_local.database import (
     create_database,
     dagster_environment,
@@ -77,6 +78,12 @@ def test_a_migration_leaves_the_settings_of_a_dagster_that_runs_alone(
     migrate_databases(database_url, tmp_path)
     assert (tmp_path / "dagster.yaml").read_text() == before
     assert asked(dagster_url(database_url), "SELECT to_regclass('runs') IS NOT NULL") == "True"
+
+
+def test_dagster_waits_for_live_detection_while_a_day_of_readings_is_put_in_order(tmp_path: Path) -> None:
+    environment = dagster_environment("postgresql://db/peebot", tmp_path)
+    seconds = int(environment["DAGSTER_SENSOR_GRPC_TIMEOUT_SECONDS"])
+    assert seconds == LONGEST.total_seconds(), "a watch is ended by the server when no tick can need it"
 
 
 def test_dagster_reaches_its_database_with_all_that_libpq_is_told(postgres_server: EmbeddedPostgres) -> None:

@@ -97,6 +97,14 @@ def test_days_that_are_over_are_put_in_order_once_the_newest_first(connection: p
     assert order_chunks(connection, NIGHT) == Ordering((), {})
 
 
+def test_no_more_days_are_put_in_order_than_asked_and_the_rest_follows(
+    connection: psycopg.Connection,
+) -> None:
+    newest, middle, oldest = (store_day(connection, days_ago) for days_ago in (1, 2, 3))
+    assert order_chunks(connection, NIGHT, at_most=2).ordered == (newest, middle)
+    assert order_chunks(connection, NIGHT, at_most=2).ordered == (oldest,)
+
+
 def test_neither_the_running_day_nor_one_that_still_fills_is_touched(connection: psycopg.Connection) -> None:
     store(connection, TODAY, 100, timedelta(minutes=1))
     filling = store_day(connection, 1)

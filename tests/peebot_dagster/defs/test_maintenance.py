@@ -5,9 +5,11 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import psycopg
+import pytest
 
+from peebot_dagster.defs import maintenance
 from peebot_dagster.defs.event_retention import delete_old_runless_events
-from peebot_dagster.defs.maintenance import delete_old_runs, run_retention, store_maintenance
+from peebot_dagster.defs.maintenance import delete_old_runs, keep_store, run_retention, store_maintenance
 from peebot_dagster.defs.resources import Store
 
 
@@ -97,3 +99,31 @@ def test_the_nightly_job_drops_old_readings_orders_the_rest_and_makes_the_chunks
     assert days == [(today - timedelta(days=30),), *ahead]
     in_order = connection.execute("SELECT starts_at FROM ordered_chunk").fetchall()
     assert in_order == [(today - timedelta(days=30),)]
+
+
+def test_what_keeps_old_readings_from_being_dropped_is_tried_again_and_keeps_no_day_from_being_ordered(
+    connection: psycopg.Connection,
+    database_url: str,
+    store_readings: Callable[[list[tuple[datetime, float]]], None],
+    instance: dg.DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    days = [datetime(2025, 3, day, tzinfo=UTC) for day in range(1, 6)]
+    store_readings([(day, 1.0) for day in days])
+    connection.execute("UPDATE telemetry_revision SET updated_at = updated_at - interval '2 days'")
+    connection.commit()
+
+    def fail(connection: psycopg.Connection) -> None:
+        raise dg.Failure("by design", allow_retries=False)
+
+    monkeypatch.setattr(maintenance, "maintain_store", fail)
+
+    result = store_maintenance.execute_in_process(
+        instance=instance, resources={"store": Store(database_url=database_url)}, raise_on_error=False
+    )
+
+    assert not result.success
+    in_order = connection.execute("SELECT starts_at FROM ordered_chunk ORDER BY 1").fetchall()
+    assert in_order == [(day,) for day in days[-3:]], "the newest, and no more than a few in one night"
+    assert keep_store.retry_policy is not None
+    assert keep_store.retry_policy.max_retries
