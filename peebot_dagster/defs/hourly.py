@@ -1,7 +1,7 @@
 """The hourly assets in step with the telemetry: one job, and a schedule that runs it over the stale hours."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -35,6 +35,9 @@ UNHURRIED_EVERY_MINUTES = 5
 
 LIVE_GOES_FIRST = timedelta(minutes=5)
 """Live detection settles an hour within a minute; so long after that it has missed it."""
+
+COUNTS_AS_KILLED_AFTER = timedelta(minutes=10)
+"""Of a started run. Few catch-ups take longer, and to compute what such a one computes, too, does no harm."""
 
 UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
@@ -126,34 +129,73 @@ def hourly_schedule(detectors: Sequence[Detector]) -> dg.ScheduleDefinition:
     def hourly_assets(
         context: dg.ScheduleEvaluationContext, store: Store
     ) -> list[dg.RunRequest] | dg.SkipReason:
-        if context.instance.get_runs_count(dg.RunsFilter(job_name=JOB_NAME, statuses=UNFINISHED)):
-            return dg.SkipReason("The previous catch-up has not finished.")
         now = context.scheduled_execution_time
+        if _catch_up_goes_on(context.instance, now):
+            return dg.SkipReason("The previous catch-up has not finished.")
         unhurried = now.minute % UNHURRIED_EVERY_MINUTES == 0
-        backfilling = _backfill_in_progress(context.instance)
+        backfills = Backfills(context.instance)
         with store.connect() as connection:
-            minutes = _partitions(stale_hours(connection, PROCESSOR))
+            stale = _partitions(stale_hours(connection, PROCESSOR))
             overdue = (
-                {events_key(d): _partitions(overdue_hours(connection, d, LIVE_GOES_FIRST)) for d in detectors}
-                if unhurried and not backfilling
+                {
+                    events_key(d): backfills.others(
+                        events_key(d), _partitions(overdue_hours(connection, d, LIVE_GOES_FIRST))
+                    )
+                    for d in detectors
+                }
+                if unhurried
                 else {}
             )
-        if backfilling:
-            # Both would compute the same hours, one after the other: what it leaves is for afterwards.
-            minutes = [hour for hour in minutes if hour == hour_of(now)]
+        # The running hour goes on changing, so a backfill that ends with it does not delay it.
+        running = [hour for hour in stale if hour == hour_of(now)]
+        over = [hour for hour in stale if hour != hour_of(now)]
+        minutes = sorted(running + backfills.others(telemetry_minute.key, over), reverse=True)
         if minutes == [hour_of(now)] and not unhurried:
             return dg.SkipReason("At most the running hour has to be recomputed; it is every five minutes.")
         return requests_for(minutes, overdue) or dg.SkipReason(
             "A backfill is in progress; what it leaves is computed after it."
-            if backfilling
+            if backfills.held_back
             else "No hour has changed since it was computed."
         )
 
     return hourly_assets
 
 
-def _backfill_in_progress(instance: dg.DagsterInstance) -> bool:
-    return any(backfill.status.value == "REQUESTED" for backfill in instance.get_backfills(limit=10))
+def _catch_up_goes_on(instance: dg.DagsterInstance, now: datetime) -> bool:
+    """Whether a run of the job is under way; one whose process was killed shows as started for an hour."""
+    records = instance.get_run_records(dg.RunsFilter(job_name=JOB_NAME, statuses=UNFINISHED))
+    return any(
+        record.dagster_run.status == dg.DagsterRunStatus.QUEUED
+        or now - _began(record) < COUNTS_AS_KILLED_AFTER
+        for record in records
+    )
+
+
+def _began(record: dg.RunRecord) -> datetime:
+    if record.start_time is None:
+        return record.create_timestamp
+    return datetime.fromtimestamp(record.start_time, UTC)
+
+
+class Backfills:
+    """What the backfills in progress are to compute. The schedule would compute the same a second time."""
+
+    def __init__(self, instance: dg.DagsterInstance) -> None:
+        going_on = [b for b in instance.get_backfills(limit=10) if b.status.value == "REQUESTED"]
+        self._targets = [
+            backfill.asset_backfill_data.target_subset.partitions_subsets_by_asset_key
+            for backfill in going_on
+            if backfill.asset_backfill_data is not None
+        ]
+        self.held_back = False
+        """Whether something was left to them."""
+
+    def others(self, asset: dg.AssetKey, hours: Sequence[datetime]) -> list[datetime]:
+        """Those of the asset's hours (UTC) that no backfill is to compute."""
+        subsets = [targets[asset] for targets in self._targets if asset in targets]
+        others = [hour for hour in hours if not any(hour_key(hour) in subset for subset in subsets)]
+        self.held_back = self.held_back or len(others) < len(hours)
+        return others
 
 
 def _partitions(hours: Sequence[datetime]) -> list[datetime]:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dagster as dg
@@ -11,9 +11,12 @@ import pytest
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 
 from peebot_dagster.definitions import build_definitions
+from peebot_dagster.defs.detectors import events_key
 from peebot_dagster.defs.hourly import JOB_NAME, hourly_schedule, requests_for, runs_for
 from peebot_dagster.defs.live import live_detection_sensors
+from peebot_dagster.defs.partitions import hour_key
 from peebot_dagster.defs.resources import Store
+from peebot_dagster.defs.telemetry import telemetry_minute
 from peebot_dagster.detectors.detector import Detector
 from peebot_dagster.minutes import PROCESSOR, refresh_minutes
 from peebot_dagster.store import contiguous_spans, stale_hours
@@ -181,23 +184,61 @@ def test_a_run_for_the_minutes_serves_the_detectors_too(day: datetime) -> None:
 
 
 def test_a_backfill_is_not_competed_with(
-    store_readings: StoreReadings, evaluate: Evaluate, instance: dg.DagsterInstance, day: datetime
+    store_readings: StoreReadings,
+    evaluate: Evaluate,
+    instance: dg.DagsterInstance,
+    jump: Detector,
+    day: datetime,
 ) -> None:
     store_readings([(day, 5), (day + 5 * HOUR, 6)])
-    instance.add_backfill(a_backfill(BulkActionStatus.REQUESTED))
+    backfill = a_backfill(instance, jump, [day + i * HOUR for i in range(6)])
+    instance.add_backfill(backfill)
 
     assert isinstance(evaluate(day + 9 * HOUR), dg.SkipReason)
     running_hour = evaluate(day + 5 * HOUR + 5 * MINUTE)
     assert isinstance(running_hour, list)
     assert running_hour[0].tags["dagster/asset_partition_range_start"] == "2025-03-01-05:00"
 
-    instance.update_backfill(a_backfill(BulkActionStatus.COMPLETED_SUCCESS))
+    instance.update_backfill(backfill.with_status(BulkActionStatus.COMPLETED_SUCCESS))
     assert isinstance(evaluate(day + 9 * HOUR), list)
 
 
-def a_backfill(status: BulkActionStatus) -> PartitionBackfill:
-    return PartitionBackfill(
-        backfill_id="abcdefgh", status=status, from_failure=False, tags={}, backfill_timestamp=0.0
+def test_hours_that_a_backfill_does_not_touch_do_not_wait_for_it(
+    connection: psycopg.Connection,
+    store_readings: StoreReadings,
+    evaluate: Evaluate,
+    instance: dg.DagsterInstance,
+    jump: Detector,
+    day: datetime,
+) -> None:
+    store_readings([(day, 5), (day + 30 * HOUR, 6), (day + 40 * HOUR, 6)])
+    instance.add_backfill(a_backfill(instance, jump, [day]))
+
+    late = evaluate(day + 50 * HOUR + MINUTE)
+    assert isinstance(late, list)
+    assert [request.tags["dagster/asset_partition_range_start"] for request in late] == ["2025-03-02-06:00"]
+
+    refresh_minutes(connection, day, day + 41 * HOUR)
+    connection.commit()
+    missed = evaluate(day + 50 * HOUR)
+    assert isinstance(missed, list)
+    assert [request.tags["dagster/asset_partition_range_start"] for request in missed] == ["2025-03-02-06:00"]
+
+
+def a_backfill(instance: dg.DagsterInstance, detector: Detector, hours: list[datetime]) -> PartitionBackfill:
+    """As `./peebot backfill` makes it: the minutes and the events of these hours."""
+    return PartitionBackfill.from_asset_partitions(
+        backfill_id="abcdefgh",
+        asset_graph=build_definitions([detector]).resolve_asset_graph(),
+        partition_names=[hour_key(hour) for hour in hours],
+        asset_selection=[telemetry_minute.key, events_key(detector)],
+        backfill_timestamp=datetime.now(UTC).timestamp(),
+        tags={},
+        dynamic_partitions_store=instance,
+        all_partitions=False,
+        title=None,
+        description=None,
+        run_config=None,
     )
 
 
@@ -210,6 +251,19 @@ def test_a_catch_up_that_has_not_finished_is_not_started_again(
     )
 
     assert isinstance(evaluate(day + 5 * HOUR), dg.SkipReason)
+
+
+def test_a_catch_up_whose_process_was_killed_holds_up_the_next_for_ten_minutes_only(
+    store_readings: StoreReadings, evaluate: Evaluate, instance: dg.DagsterInstance, day: datetime
+) -> None:
+    store_readings([(day, 5)])
+    instance.create_run_for_job(
+        dg.GraphDefinition(name=JOB_NAME).to_job(), status=dg.DagsterRunStatus.STARTED
+    )
+    now = datetime.now(UTC)
+
+    assert isinstance(evaluate(now + 8 * MINUTE), dg.SkipReason)
+    assert isinstance(evaluate(now + 15 * MINUTE), list)
 
 
 def test_the_job_of_the_schedule_computes_the_range_and_repairs_what_the_live_sensor_missed(
