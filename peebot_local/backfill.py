@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from datetime import datetime, timedelta
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from peebot_local.dagster_api import BackfillState, DagsterApi
+from peebot_local.dagster_api import Backfill, BackfillState, DagsterApi
 from peebot_local.errors import MendableError
 from peebot_local.interruption import StopRequested
 from peebot_local.partitions import VARIABLE
+
+RESUMED_WITHIN = timedelta(days=1)
+"""What failed or was cancelled longer ago is not gone on with: what it has computed may be out of date."""
 
 _POLL_S = 1.0
 _LINE_EVERY_S = 30.0
@@ -24,12 +28,27 @@ def backfilled_assets() -> list[str]:
     return ["telemetry_minute", *(f"{name}_events" for name in DETECTORS)]
 
 
+def code_versions() -> str:
+    """Names the versions of all registered detectors: another name when one of them has changed."""
+    from peebot_dagster.detectors.registry import DETECTORS
+
+    versions = " ".join(sorted(f"{name}={detector.version}" for name, detector in DETECTORS.items()))
+    return hashlib.sha256(versions.encode()).hexdigest()[:16]
+
+
 def run_backfill(
-    ui_url: str, start: datetime, end: datetime, first_partition: datetime, console: Console
+    ui_url: str,
+    start: datetime,
+    end: datetime,
+    first_partition: datetime,
+    now: datetime,
+    console: Console,
+    anew: bool = False,
 ) -> None:
     """Launch it on the webserver at `ui_url`, or go on with an unfinished one, and wait for its end.
 
-    Times are UTC. Interrupted, it raises StopRequested and leaves the backfill to Dagster.
+    `anew`: launch it in any case. Times are UTC. Interrupted, it raises StopRequested and leaves the backfill
+    to Dagster.
     """
     if end <= start:
         raise MendableError("--to must be later than --from")
@@ -40,7 +59,8 @@ def run_backfill(
         )
     api = DagsterApi(ui_url)
     span = f"{start:%F %R} to {end:%F %R} UTC"
-    backfill_id, how = _launch_or_resume(api, start, end, f"peebot backfill {span}")
+    latest = None if anew else _unfinished(api, start, end, now)
+    backfill_id, how = _launch_or_resume(api, latest, start, end, f"peebot backfill {span}")
     page = f"{ui_url}/runs/b/{backfill_id}"
     try:
         console.print(f"{how} {span}: {page}", markup=False, highlight=False, soft_wrap=True)
@@ -61,21 +81,32 @@ def run_backfill(
     console.print(f"Done: {state.materialized:,} partitions of {len(backfilled_assets())} assets.")
 
 
-def _launch_or_resume(api: DagsterApi, start: datetime, end: datetime, title: str) -> tuple[str, str]:
+def _unfinished(api: DagsterApi, start: datetime, end: datetime, now: datetime) -> Backfill | None:
+    """The latest backfill of this span, if it computes the same and going on with it gives what a new one
+    would."""
+    latest = api.latest_backfill(start, end)
+    if latest is None or latest.succeeded:
+        return None
+    if latest.assets != frozenset(backfilled_assets()) or latest.code != code_versions():
+        return None
+    return latest if latest.in_progress or now - latest.at <= RESUMED_WITHIN else None
+
+
+def _launch_or_resume(
+    api: DagsterApi, unfinished: Backfill | None, start: datetime, end: datetime, title: str
+) -> tuple[str, str]:
     """The id of the backfill to follow, and what it is in words.
 
     One that is in progress is followed; of one that failed or was cancelled what it left is asked for; else
     all is computed anew.
     """
-    assets = backfilled_assets()
-    latest = api.latest_backfill(start, end)
-    if latest is not None and latest.assets == frozenset(assets) and not latest.succeeded:
-        if latest.in_progress:
-            return latest.backfill_id, "In progress: the backfill of"
-        rest = api.resume_backfill(latest.backfill_id)
+    if unfinished is not None:
+        if unfinished.in_progress:
+            return unfinished.backfill_id, "In progress: the backfill of"
+        rest = api.resume_backfill(unfinished.backfill_id)
         if rest is not None:
-            return rest, "Going on with what is left of the backfill of"
-    return api.launch_backfill(assets, start, end, title), "Backfill of"
+            return rest, f"Only what the backfill left that ended {unfinished.at:%F %R} UTC (all: --anew):"
+    return api.launch_backfill(backfilled_assets(), start, end, title, code_versions()), "Backfill of"
 
 
 def _follow(api: DagsterApi, backfill_id: str, console: Console) -> BackfillState:

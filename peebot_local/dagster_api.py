@@ -15,6 +15,7 @@ from peebot_local.errors import MendableError
 from peebot_local.services import CODE_LOCATION
 
 _SPAN_TAG = "peebot/backfill"
+_CODE_TAG = "peebot/code"
 _KNOWN = """
 query Known($assets: [AssetKeyInput!]) { assetNodes(assetKeys: $assets) { assetKey { path } } }
 """
@@ -48,7 +49,7 @@ _LATEST = """
 query Latest($limit: Int!) {
   partitionBackfillsOrError(limit: $limit) {
     ... on PartitionBackfills {
-      results { id status tags { key value } assetSelection { path } }
+      results { id status timestamp endTimestamp tags { key value } assetSelection { path } }
     }
   }
 }
@@ -105,11 +106,16 @@ class BackfillState:
 
 @dataclass(frozen=True)
 class Backfill:
-    """One that was launched before."""
+    """One that was launched before; it has ended or, if it did not say when, was launched at `at` (UTC).
+
+    `code` names the versions of what it computes, None when that is not known.
+    """
 
     backfill_id: str
     status: str
     assets: frozenset[str]
+    code: str | None
+    at: datetime
 
     @property
     def in_progress(self) -> bool:
@@ -126,12 +132,17 @@ class DagsterApi:
 
     ui_url: str
 
-    def launch_backfill(self, assets: Sequence[str], start: datetime, end: datetime, title: str) -> str:
-        """Ask for a backfill of all hours (UTC) that [start, end) touches; its id."""
+    def launch_backfill(
+        self, assets: Sequence[str], start: datetime, end: datetime, title: str, code: str
+    ) -> str:
+        """Ask for a backfill of all hours (UTC) that [start, end) touches; its id.
+
+        `code` names the versions of what it computes.
+        """
         self._wait_until_known(assets)
         hours = {"start": _hour_key(start), "end": _hour_key(end - timedelta(microseconds=1))}
         selection = [{"assetKey": {"path": [asset]}, "partitions": {"range": hours}} for asset in assets]
-        backfill = {"partitionsByAssets": selection, "title": title, "tags": _tags(start, end)}
+        backfill = {"partitionsByAssets": selection, "title": title, "tags": _tags(start, end, code)}
         answer = self._ask(_LAUNCH, {"backfill": backfill})
         result = answer["launchPartitionBackfill"]
         if result["__typename"] != "LaunchBackfillSuccess":
@@ -158,9 +169,11 @@ class DagsterApi:
         """The latest backfill that was asked for here and is of just this span (UTC)."""
         found = self._ask(_LATEST, {"limit": _LATEST_BACKFILLS})["partitionBackfillsOrError"]
         for backfill in found.get("results", []):
-            if {"key": _SPAN_TAG, "value": _span(start, end)} in backfill["tags"]:
+            tags = {tag["key"]: tag["value"] for tag in backfill["tags"]}
+            if tags.get(_SPAN_TAG) == _span(start, end):
                 assets = frozenset("/".join(key["path"]) for key in backfill["assetSelection"] or [])
-                return Backfill(backfill["id"], backfill["status"], assets)
+                at = datetime.fromtimestamp(backfill["endTimestamp"] or backfill["timestamp"], UTC)
+                return Backfill(backfill["id"], backfill["status"], assets, tags.get(_CODE_TAG), at)
         return None
 
     def resume_backfill(self, backfill_id: str) -> str | None:
@@ -233,8 +246,8 @@ def _parsed(text: str) -> object:
         return None
 
 
-def _tags(start: datetime, end: datetime) -> list[dict[str, str]]:
-    tags = {_SPAN_TAG: _span(start, end), "dagster/priority": "-1"}
+def _tags(start: datetime, end: datetime, code: str) -> list[dict[str, str]]:
+    tags = {_SPAN_TAG: _span(start, end), _CODE_TAG: code, "dagster/priority": "-1"}
     return [{"key": key, "value": value} for key, value in tags.items()]
 
 

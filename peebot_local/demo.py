@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 from pydantic import BaseModel, ConfigDict
 
-from peebot_local.backfill import backfilled_assets
+from peebot_local.backfill import backfilled_assets, code_versions
 from peebot_local.dagster_api import DagsterApi
 from peebot_local.database import mendable
 from peebot_local.demo_station import (
@@ -76,7 +76,7 @@ def demo_plan(home: Home) -> Plan:
         if not first.backfill_requested:
             since = first.station.since
             DagsterApi(running.ui_url).launch_backfill(
-                backfilled_assets(), since, since + HISTORY, "The demo's first two days"
+                backfilled_assets(), since, since + HISTORY, "The demo's first two days", code_versions()
             )
             DemoRecord.recall(file).model_copy(update={"backfill_requested": True}).remember(file)
         running.steps.say("A visit begins in a few seconds; the joke follows about a minute later.")

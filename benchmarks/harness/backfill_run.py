@@ -12,6 +12,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from benchmarks.harness.volume import Volume
+from peebot_local.backfill import code_versions
 from peebot_local.dagster_api import DagsterApi
 from peebot_local.database import dagster_database
 from peebot_local.errors import MendableError
@@ -46,7 +47,9 @@ def run_backfill(
     """Backfill these assets over the volume, to the end."""
     api = DagsterApi(ui_url)
     began = time.monotonic()
-    backfill_id = api.launch_backfill(assets, volume.start, volume.end, "peebot bench backfill")
+    backfill_id = api.launch_backfill(
+        assets, volume.start, volume.end, "peebot bench backfill", code_versions()
+    )
     told = -1
     while not (state := api.backfill_state(backfill_id)).finished:
         if state.written != told:

@@ -47,7 +47,13 @@ def replay(
     replay(Home(settings.home / "replay"), SIGNALS, url, recording, speed, first_hour, console())
 
 
-def backfill(start: Annotated[datetime, FROM], end: Annotated[datetime, TO]) -> None:
+def backfill(
+    start: Annotated[datetime, FROM],
+    end: Annotated[datetime, TO],
+    anew: Annotated[
+        bool, typer.Option("--anew", help="Compute all of it, even if a part was just computed.")
+    ] = False,
+) -> None:
     """Recompute telemetry_minute and all events of a span by a Dagster backfill of the running `up`."""
     from peebot_local.backfill import run_backfill
     from peebot_local.open_store import running_store
@@ -57,4 +63,4 @@ def backfill(start: Annotated[datetime, FROM], end: Annotated[datetime, TO]) -> 
     if running is None or running.state.ui_url is None:
         raise MendableError("no Dagster runs here; start './peebot up' (or demo) and wait for its UI")
     first_hour = first_partition({**os.environ, **running.state.environment})
-    run_backfill(running.state.ui_url, start, end, first_hour, console())
+    run_backfill(running.state.ui_url, start, end, first_hour, datetime.now(UTC), console(), anew)

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from io import StringIO
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from peebot_dagster.detectors.urine_tank import UrineTankDetector
 from peebot_local.backfill import TextProgress, backfilled_assets, run_backfill
 from peebot_local.dagster_api import BackfillState, DagsterApi
 from peebot_local.embedded_postgres import free_port
@@ -22,6 +23,7 @@ from peebot_local.errors import MendableError
 from peebot_local.partitions import first_partition
 
 FIRST = datetime(2026, 5, 1, 6, tzinfo=UTC)
+NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -40,6 +42,7 @@ class FakeDagster:
     assets: list[str] = field(default_factory=backfilled_assets)
     left: bool = True
     loaded: bool = True
+    ended_at: datetime | None = NOW
     asked: list[str] = field(default_factory=list)
     polls: int = 0
 
@@ -58,6 +61,8 @@ class FakeDagster:
                 known = {
                     "id": "before",
                     "status": self.status,
+                    "timestamp": (NOW - timedelta(days=3)).timestamp(),
+                    "endTimestamp": self.ended_at and self.ended_at.timestamp(),
                     "tags": self.tags,
                     "assetSelection": [{"path": [asset]} for asset in self.assets],
                 }
@@ -126,7 +131,9 @@ def _serving(respond: Callable[[bytes], tuple[int, bytes]]) -> Iterator[str]:
 
 def test_a_span_before_the_first_partition_names_it_and_the_variable() -> None:
     with pytest.raises(MendableError, match=r"2026-05-01 06:00 UTC.*PEEBOT_PARTITIONS_START"):
-        run_backfill("http://127.0.0.1:1", FIRST.replace(hour=5), FIRST.replace(hour=9), FIRST, Console())
+        run_backfill(
+            "http://127.0.0.1:1", FIRST.replace(hour=5), FIRST.replace(hour=9), FIRST, NOW, Console()
+        )
 
 
 @pytest.mark.parametrize(
@@ -142,17 +149,17 @@ def test_a_webserver_that_refuses_is_not_said_to_be_away(
     webserver: Callable[[bytes], str], body: bytes, reason: str
 ) -> None:
     with pytest.raises(MendableError) as failure:
-        DagsterApi(webserver(body)).launch_backfill(["a"], FIRST, FIRST.replace(hour=7), "title")
+        DagsterApi(webserver(body)).launch_backfill(["a"], FIRST, FIRST.replace(hour=7), "title", "code")
     assert reason in str(failure.value)
     assert "does not answer" not in str(failure.value)
     assert "\n" not in str(failure.value)
 
 
-def said_by(dagster: FakeDagster) -> str:
+def said_by(dagster: FakeDagster, anew: bool = False) -> str:
     """What the command prints; how often Dagster was asked to launch or to go on is in `dagster.asked`."""
     output = StringIO()
     with _running(dagster) as url:
-        run_backfill(url, FIRST, FIRST.replace(hour=9), FIRST, Console(file=output))
+        run_backfill(url, FIRST, FIRST.replace(hour=9), FIRST, NOW, Console(file=output), anew)
     return output.getvalue()
 
 
@@ -177,7 +184,7 @@ def test_a_span_that_was_never_asked_for_is_launched_and_followed_to_its_end() -
 def test_an_unfinished_backfill_of_the_same_span_is_followed_not_launched_again(
     status: str, tags: list[dict[str, str]]
 ) -> None:
-    dagster = FakeDagster(status, tags)
+    dagster = FakeDagster(status, tags, ended_at=None)
     said = said_by(dagster)
     assert dagster.asked == ["Latest"]
     assert "/runs/b/before" in said
@@ -191,6 +198,7 @@ def test_of_a_backfill_that_failed_or_was_cancelled_only_the_rest_is_asked_for(
     said = said_by(dagster)
     assert dagster.asked == ["Latest", "Resume"]
     assert "/runs/b/rest" in said
+    assert "Only what the backfill left that ended 2026-06-01 12:00 UTC (all: --anew)" in said
 
 
 def test_all_is_computed_anew_when_it_was_finished_or_nothing_is_left_or_a_detector_is_new(
@@ -204,6 +212,31 @@ def test_all_is_computed_anew_when_it_was_finished_or_nothing_is_left_or_a_detec
     ):
         said_by(dagster)
         assert dagster.asked[-1] == "Launch"
+
+
+@pytest.mark.parametrize("ended_at", [NOW - timedelta(days=1, seconds=1), None])
+def test_what_failed_longer_ago_than_a_day_is_computed_anew(
+    tags: list[dict[str, str]], ended_at: datetime | None
+) -> None:
+    dagster = FakeDagster("COMPLETED_FAILED", tags, ended_at=ended_at)
+    said_by(dagster)
+    assert dagster.asked == ["Latest", "Launch"]
+
+
+@pytest.mark.parametrize("status", ["REQUESTED", "COMPLETED_FAILED"])
+def test_what_another_version_of_a_detector_has_begun_is_computed_anew(
+    tags: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch, status: str
+) -> None:
+    monkeypatch.setattr(UrineTankDetector, "version", "another")
+    dagster = FakeDagster(status, tags)
+    said_by(dagster)
+    assert dagster.asked == ["Latest", "Launch"]
+
+
+def test_who_asks_for_all_of_it_anew_gets_all_of_it(tags: list[dict[str, str]]) -> None:
+    dagster = FakeDagster("COMPLETED_FAILED", tags)
+    said_by(dagster, anew=True)
+    assert dagster.asked == ["Launch"]
 
 
 def test_a_webserver_that_has_not_loaded_the_definitions_is_waited_for() -> None:
