@@ -1,7 +1,7 @@
 """Deleting old events that belong to no run from Dagster's event log: Dagster has no call for that.
 
-The sensors report such events: the state of the feed each minute (three events, some 5 MB a day), and a check
-along with each event that live detection finds.
+The sensors report such events: the state of the feed each minute (three events, some 5 MB a day), and live
+detection, again and again, each hour whose events have changed, with a check.
 """
 
 from datetime import UTC, datetime
@@ -18,8 +18,8 @@ _KINDS = [
 def delete_old_runless_events(instance: dg.DagsterInstance, before: datetime) -> int:
     """Delete the events of no run from before `before` (UTC); how many it were.
 
-    The latest of each kind and asset, and of each check, stays whatever its age, as the UI shows it; so does
-    each materialisation of a partition: it is what tells that the partition is there.
+    The latest of each kind, asset and partition, and of each check, stays whatever its age: the UI shows it,
+    and it is what tells that the partition is there.
     """
     # Imported here: other runs need not pay for it.
     import sqlalchemy as sa
@@ -35,7 +35,7 @@ def delete_old_runless_events(instance: dg.DagsterInstance, before: datetime) ->
     latest_events = (
         sa.select(sa.func.max(log.c.id))
         .where(log.c.run_id == RUNLESS_RUN_ID)
-        .group_by(log.c.asset_key, log.c.dagster_event_type)
+        .group_by(log.c.asset_key, log.c.partition, log.c.dagster_event_type)
     )
     latest_checks = sa.select(sa.func.max(checks.c.id)).group_by(checks.c.asset_key, checks.c.check_name)
     shown_checks = sa.select(checks.c.evaluation_event_storage_id).where(
@@ -47,7 +47,6 @@ def delete_old_runless_events(instance: dg.DagsterInstance, before: datetime) ->
                 log.c.run_id == RUNLESS_RUN_ID,
                 log.c.timestamp < limit,
                 log.c.dagster_event_type.in_(_KINDS),
-                log.c.partition.is_(None),
                 log.c.id.not_in(latest_events),
                 log.c.id.not_in(shown_checks),
             )

@@ -60,6 +60,7 @@ def test_old_events_of_no_run_go_but_for_the_latest_of_each_asset_and_check_and_
             check("is_live"),
             check("few_rejected"),
             dg.AssetMaterialization(events, partition=f"2025-03-01-0{hour}:00"),
+            dg.AssetMaterialization(events, partition=f"2025-03-01-0{hour}:00", metadata={"jump": 2}),
         ):
             postgres_instance.report_runless_asset_event(told)
     of_a_run = any_job.execute_in_process(instance=postgres_instance).run_id
@@ -67,10 +68,14 @@ def test_old_events_of_no_run_go_but_for_the_latest_of_each_asset_and_check_and_
     now = datetime.now(UTC)
 
     assert delete_old_runless_events(postgres_instance, now - timedelta(hours=1)) == 0
-    assert delete_old_runless_events(postgres_instance, now + timedelta(hours=1)) == 6
+    assert delete_old_runless_events(postgres_instance, now + timedelta(hours=1)) == 6 + 3
 
     assert len(postgres_instance.fetch_materializations(feed, limit=9).records) == 1
     assert len(postgres_instance.get_materialized_partitions(events)) == 3
+    kept = [
+        r.asset_materialization for r in postgres_instance.fetch_materializations(events, limit=9).records
+    ]
+    assert [told.metadata["jump"].value for told in kept if told is not None] == [2, 2, 2]
     checks = [dg.AssetCheckKey(feed, name) for name in ("is_live", "few_rejected")]
     latest = postgres_instance.event_log_storage.get_latest_asset_check_execution_by_key(checks)
     assert latest.keys() == set(checks)
