@@ -15,9 +15,9 @@ from psycopg.types.json import Jsonb
 
 from peebot_dagster.detectors.detector import DetectedEvent, Detector
 from peebot_dagster.dropped_days import sealed
+from peebot_dagster.link import listening
 from peebot_dagster.store import (
     HOUR,
-    contiguous_spans,
     hour_of,
     lock_processor,
     mark_processed,
@@ -27,10 +27,8 @@ from peebot_dagster.store import (
 from peebot_dagster.window import load_window
 
 __all__ = [
-    "CatchUp",
     "DetectionResult",
     "KnownTime",
-    "catch_up",
     "detect_span",
     "known_time",
     "last_error",
@@ -166,27 +164,6 @@ def _retract(connection: psycopg.Connection, detector: Detector, event_ids: set[
 
 
 @dataclass(frozen=True)
-class CatchUp:
-    """What catching up changed, the hours that it looked at (UTC, newest first), and whether that is all."""
-
-    results: tuple[DetectionResult, ...]
-    hours: tuple[datetime, ...]
-    complete: bool
-
-
-def catch_up(connection: psycopg.Connection, detector: Detector, limit_hours: int) -> CatchUp:
-    """Detect over the stale hours, at most `limit_hours`, the newest first so that live is never starved."""
-    hours = stale_hours(connection, detector.name)
-    connection.commit()
-    spans = contiguous_spans(hours[:limit_hours])
-    return CatchUp(
-        results=tuple(detect_span(connection, detector, start, end) for start, end in spans),
-        hours=tuple(hours[:limit_hours]),
-        complete=len(hours) <= limit_hours,
-    )
-
-
-@dataclass(frozen=True)
 class KnownTime:
     """Up to when (event time, UTC) telemetry is known, and where daemons that listen now have got to."""
 
@@ -206,14 +183,14 @@ class KnownTime:
 
 def known_time(connection: psycopg.Connection) -> KnownTime:
     """What the store says about it now."""
-    ((listening, until),) = connection.execute(
+    heard = listening(connection)
+    ((until,),) = connection.execute(
         """
-        SELECT array(SELECT last_seen_at FROM link_interval WHERE ended_at IS NULL),
-               greatest((SELECT max(last_seen_at) FROM link_interval),
+        SELECT greatest((SELECT max(last_seen_at) FROM link_interval),
                         (SELECT max(hour) FROM telemetry_revision))
         """
     ).fetchall()
-    return KnownTime(until, tuple(listening))
+    return KnownTime(until, heard)
 
 
 def overdue_hours(

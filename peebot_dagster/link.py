@@ -9,6 +9,12 @@ import psycopg
 
 from peebot_dagster.detectors.detector import LiveInterval, LostInterval
 
+_LISTENING = """
+SELECT last_seen_at FROM link_interval
+WHERE ended_at IS NULL AND (split_part(source, '/', 1) = 'replay' OR last_seen_at > greatest(
+    (SELECT max(last_seen_at) FROM link_interval), (SELECT max(hour) FROM telemetry_revision)
+) - interval '1 day')
+"""
 _KNOWN = """
 SELECT EXISTS (SELECT FROM link_interval WHERE split_part(source, '/', 1) <> 'replay'
                AND started_at < %(end)s AND coalesce(ended_at, last_seen_at) > %(start)s)
@@ -55,3 +61,12 @@ def load_link(connection: psycopg.Connection, start: datetime, end: datetime) ->
     return Link(
         live=tuple(LiveInterval(*row) for row in live), lost=tuple(LostInterval(*row) for row in lost)
     )
+
+
+def listening(connection: psycopg.Connection) -> tuple[datetime, ...]:
+    """Up to when (UTC) the daemons that listen now, live or in a replay, have told what they heard.
+
+    A daemon that was retired for good leaves its last interval open for ever: it counts until others know of
+    a day more. A replay counts however long ago it was what it plays.
+    """
+    return tuple(moment for (moment,) in connection.execute(_LISTENING).fetchall())

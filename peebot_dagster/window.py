@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import psycopg
 
 from peebot_dagster.detectors.detector import Detector, Window, follows_link
-from peebot_dagster.link import load_link
+from peebot_dagster.link import listening, load_link
 
 
 def load_window(connection: psycopg.Connection, detector: Detector, start: datetime, end: datetime) -> Window:
@@ -59,11 +59,10 @@ def _watermark(
     A daemon that is listening (live or in a replay) inside [start, end) sets it; otherwise time is known to
     have passed as far as anything newer is stored.
     """
-    ((heard, last_seen, last_hour, own),) = connection.execute(
+    heard = max((moment for moment in listening(connection) if start <= moment < end), default=None)
+    ((last_seen, last_hour, own),) = connection.execute(
         """
-        SELECT (SELECT max(last_seen_at) FROM link_interval
-                WHERE ended_at IS NULL AND last_seen_at >= %(start)s AND last_seen_at < %(end)s),
-               (SELECT max(last_seen_at) FROM link_interval),
+        SELECT (SELECT max(last_seen_at) FROM link_interval),
                (SELECT max(hour) FROM telemetry_revision),
                (SELECT max(newest.ts) FROM unnest(%(channels)s::smallint[]) AS c (id), LATERAL (
                     SELECT r.ts FROM telemetry_reading r

@@ -10,7 +10,7 @@ import pytest
 from psycopg.rows import dict_row
 
 from peebot_dagster.detection import (
-    catch_up,
+    DetectionResult,
     detect_span,
     last_error,
     load_window,
@@ -19,6 +19,7 @@ from peebot_dagster.detection import (
     stale_hours,
 )
 from peebot_dagster.detectors.detector import Detector, LiveInterval
+from peebot_dagster.store import contiguous_spans
 
 StoreReadings = Callable[[Sequence[tuple[datetime, float]]], None]
 SayLive = Callable[..., None]
@@ -34,6 +35,12 @@ def events(connection: psycopg.Connection) -> list[dict[str, Any]]:
             "SELECT event_id, started_at, ended_at, state, confidence, payload FROM detected_event"
             " WHERE state <> 'retracted' ORDER BY started_at"
         ).fetchall()
+
+
+def catch_up(connection: psycopg.Connection, detector: Detector) -> list[DetectionResult]:
+    """Detect over all that is stale, span by span."""
+    spans = contiguous_spans(stale_hours(connection, detector.name))
+    return [detect_span(connection, detector, start, end) for start, end in spans]
 
 
 def random_level(seed: int, start: datetime, hours: int) -> list[tuple[datetime, float]]:
@@ -132,25 +139,25 @@ def test_an_event_closes_when_time_has_passed_although_its_channel_is_silent(
     connection: psycopg.Connection, store_readings: StoreReadings, jump: Detector, day: datetime
 ) -> None:
     store_readings([(day, 10), (day + 10 * MINUTE, 13)])
-    catch_up(connection, jump, 72)
+    catch_up(connection, jump)
     assert events(connection)[0]["state"] == "open"
 
     store_readings([(day + 9 * HOUR, 13)])
-    caught_up = catch_up(connection, jump, 72)
+    caught_up = catch_up(connection, jump)
 
     assert events(connection)[0]["state"] == "closed"
-    assert sum(len(result.updated) for result in caught_up.results) == 1
+    assert sum(len(result.updated) for result in caught_up) == 1
 
 
 def test_an_hour_is_stale_until_the_watermark_has_passed_its_settle_time(
     connection: psycopg.Connection, store_readings: StoreReadings, jump: Detector, day: datetime
 ) -> None:
     store_readings([(day + 10 * MINUTE, 13)])
-    catch_up(connection, jump, 72)
+    catch_up(connection, jump)
     assert stale_hours(connection, jump.name) == [day]
 
     store_readings([(day + HOUR + 3 * MINUTE, 13)])
-    catch_up(connection, jump, 72)
+    catch_up(connection, jump)
     assert stale_hours(connection, jump.name) == [day + HOUR]
 
 
@@ -173,30 +180,33 @@ def test_an_hour_is_overdue_when_a_detection_would_settle_it(
     assert overdue_hours(connection, jump) == []
 
 
-def test_catching_up_takes_the_newest_hours_first_and_no_more_than_asked(
+def test_a_daemon_that_was_retired_without_a_word_holds_up_nothing_for_ever(
     connection: psycopg.Connection, store_readings: StoreReadings, jump: Detector, day: datetime
 ) -> None:
-    store_readings([(day + i * HOUR + 30 * MINUTE, float(3 * i)) for i in range(10)])
+    store_readings([(day, 5), (day + HOUR, 5), (day + 20 * HOUR, 5)])
+    connection.execute(
+        "INSERT INTO link_interval (source, state, started_at, last_seen_at)"
+        " VALUES ('isslive/old', 'LIVE', %s, %s)",
+        (day, day + 90 * MINUTE),
+    )
+    assert overdue_hours(connection, jump) == [day], "it may yet come back with what it has heard"
 
-    catch_up(connection, jump, 3)
-
-    assert [row["started_at"].hour for row in events(connection)] == [7, 8, 9]
-    for _ in range(4):
-        catch_up(connection, jump, 3)
-    assert len(events(connection)) == 9
-    assert stale_hours(connection, jump.name) == [day + 9 * HOUR]
+    store_readings([(day + 30 * HOUR, 5)])
+    assert overdue_hours(connection, jump) == [day + 20 * HOUR, day + HOUR, day]
+    catch_up(connection, jump)
+    assert stale_hours(connection, jump.name) == [day + 30 * HOUR]
 
 
 def test_late_readings_correct_the_events_of_the_hour_before_and_after_them_too(
     connection: psycopg.Connection, store_readings: StoreReadings, jump: Detector, day: datetime
 ) -> None:
     store_readings([(day, 10), (day + HOUR + MINUTE, 16), (day + 5 * HOUR, 16)])
-    catch_up(connection, jump, 72)
+    catch_up(connection, jump)
     (event,) = events(connection)
     assert event["started_at"] == day + HOUR + MINUTE
 
     store_readings([(day + HOUR - SECOND, 15)])
-    (result,) = [r for r in catch_up(connection, jump, 72).results if r.changed_hours]
+    (result,) = [r for r in catch_up(connection, jump) if r.changed_hours]
 
     assert result.retracted == (event["event_id"],)
     assert result.changed_hours == (day, day + HOUR)
@@ -216,12 +226,12 @@ def test_a_stream_in_random_pieces_gives_the_same_events_as_one_backfill(
         if source.random() < 0.2 and rest:
             late = rest.pop(0)
             store_readings(piece[::-1])
-            catch_up(connection, jump, 2)
+            catch_up(connection, jump)
             piece = [late]
         store_readings(piece)
-        catch_up(connection, jump, 2)
+        catch_up(connection, jump)
     while len(stale_hours(connection, jump.name)) > 1:
-        catch_up(connection, jump, 2)
+        catch_up(connection, jump)
     streamed = events(connection)
 
     connection.execute("DELETE FROM detected_event")
@@ -262,5 +272,5 @@ def test_readings_that_are_stored_while_a_detection_runs_leave_their_hour_stale(
         detect_span(other, Interrupted(), day, day + HOUR)
     assert day in stale_hours(connection, jump.name)
 
-    catch_up(connection, jump, 72)
+    catch_up(connection, jump)
     assert len(events(connection)) == 1
