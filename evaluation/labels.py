@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+_NEVER = datetime.min.replace(tzinfo=UTC)
 _REQUIRED = ("started_at", "ended_at", "kind")
 
 
@@ -42,6 +43,16 @@ def read_labels(path: Path) -> list[Label]:
             return [_label(path, reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise LabelError(f"{path}: cannot be read: {error}") from error
+
+
+def labelled_time(labels: Sequence[Label], tolerance: timedelta) -> tuple[datetime, datetime]:
+    """From the first label to the end of the last one, and what an event may be off (UTC, end exclusive)."""
+    if not labels:
+        return _NEVER, _NEVER
+    since = min(label.onset for label in labels) - tolerance
+    return since, max(max(label.onset, label.ended_at) for label in labels) + tolerance + timedelta(
+        microseconds=1
+    )
 
 
 def _label(path: Path, line: int, row: Mapping[str, str | None]) -> Label:

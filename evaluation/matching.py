@@ -14,6 +14,7 @@ EVENT_TYPES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "visit": ("toilet_visit", "toilet_visit_masked"),
         "toilet_visit": ("toilet_visit", "toilet_visit_masked"),
+        "toilet_visit_masked": ("toilet_visit", "toilet_visit_masked"),
         "dribble": ("dribble",),
         "transfer": ("tank_transfer",),
         "reset": ("sensor_reset",),
@@ -73,6 +74,14 @@ class Matching:
         """The harmonic mean of precision and recall."""
         return _share(2 * len(self.pairs), len(self.false) + len(self.missed))
 
+    def within(self, since: datetime, until: datetime) -> Matching:
+        """The part with truths, and false events, that begin in [since, until) (UTC)."""
+        return Matching(
+            tuple(pair for pair in self.pairs if since <= pair.truth.onset < until),
+            tuple(truth for truth in self.missed if since <= truth.onset < until),
+            tuple(event for event in self.false if since <= event.started_at < until),
+        )
+
     @property
     def onset_errors_s(self) -> tuple[float, ...]:
         """Seconds from each found truth's onset to the begin of its event."""
@@ -82,6 +91,11 @@ class Matching:
 def event_types_of(kind: str) -> tuple[str, ...]:
     """The event types that tell of a kind of truth."""
     return EVENT_TYPES.get(kind, (kind,))
+
+
+def folded_kind(kind: str) -> str:
+    """One name for all kinds that the same event types tell of."""
+    return next((name for name, types in EVENT_TYPES.items() if types == event_types_of(kind)), kind)
 
 
 def match(truth: Sequence[Labelled], events: Sequence[DetectedEvent], tolerance: timedelta) -> Matching:

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from itertools import pairwise
 from uuid import UUID
 
 import numpy as np
 
-from evaluation.labels import Label
-from evaluation.matching import event_types_of, match
-from evaluation.naive_rules import RULES, visits_by_rule
-from evaluation.on_stations import NAIVE_TOLERANCE, TOLERANCE, Progress, only
+from evaluation.beside_naive_rules import level_item_of, naive_on_recording, tells_visits
+from evaluation.labels import Label, labelled_time
+from evaluation.matching import event_types_of, folded_kind, match
+from evaluation.on_stations import TOLERANCE, Progress, only
 from evaluation.replay import Life, Prefixes, lives
 from evaluation.scores import Delays, Score, delays, false_alarms, score
 from peebot_dagster.detectors.detector import DetectedEvent, Detector, Window
 from peebot_dagster.detectors.level_readings import item_readings
 from peebot_dagster.detectors.level_steps import MEMORY, level_steps
-from peebot_dagster.detectors.urine_tank import UrineTankDetector
 
-VISITS = ("toilet_visit", "toilet_visit_masked")
+VISITS = event_types_of("visit")
 _DAY = timedelta(days=1)
 
 
@@ -74,9 +73,10 @@ def evaluate_on_recording(
     told = lives(detector, window, window.start)
     final = {event.event_id: event for event in events}
     visits = [event for event in events if event.event_type in VISITS]
-    shown = visits if isinstance(detector, UrineTankDetector) else events
+    is_urine = tells_visits(detector)
+    shown = visits if is_urine else events
     checks = [_rerun(detector, window, events), _replayed(detector, window, events, told)]
-    if isinstance(detector, UrineTankDetector):
+    if is_urine:
         checks += _tank_checks(detector, window, events, visits)
     return RecordingResult(
         name=name,
@@ -90,7 +90,7 @@ def evaluate_on_recording(
         delays=delays([(event.started_at, event) for event in shown], told),
         false_alarms=false_alarms(told, lambda event: _stands(event, final)),
         agreement=_agreement(detector, events, labels, tolerance) if labels is not None else (),
-        naive=_naive(detector, window, visits, labels) if isinstance(detector, UrineTankDetector) else (),
+        naive=naive_on_recording(detector, window, events, labels) if is_urine else (),
         naive_reference="ours" if labels is None else "labels",
         events=tuple(events),
         window=window,
@@ -128,12 +128,12 @@ def _replayed(
 
 
 def _tank_checks(
-    detector: UrineTankDetector,
+    detector: Detector,
     window: Window,
     events: Sequence[DetectedEvent],
     visits: Sequence[DetectedEvent],
 ) -> list[Check]:
-    readings = item_readings(window, detector.level_item, 0.0, 100.0)
+    readings = item_readings(window, level_item_of(detector), 0.0, 100.0)
     steps = level_steps(window, readings)
     rises = sum(step.size for step in steps if step.size > 0)
     falls = -sum(step.size for step in steps if step.size < 0)
@@ -195,33 +195,13 @@ def _by_day(window: Window, events: Sequence[DetectedEvent]) -> Counter[date]:
 def _agreement(
     detector: Detector, events: Sequence[DetectedEvent], labels: Sequence[Label], tolerance: timedelta
 ) -> tuple[Score, ...]:
-    own = [label for label in labels if set(event_types_of(label.kind)) & set(detector.event_types)]
-    whole = match(own, events, tolerance)
+    """By kind, within the time that the labels speak of: what is beyond it nobody has judged."""
+    since, until = labelled_time(labels, tolerance)
+    own = [
+        replace(label, kind=folded_kind(label.kind))
+        for label in labels
+        if set(event_types_of(label.kind)) & set(detector.event_types)
+    ]
+    whole = match(own, events, tolerance).within(since, until)
     kinds = sorted({label.kind for label in own})
     return tuple(score(kind, [only(whole, kind)], lambda amount, masked: True) for kind in kinds)
-
-
-def _naive(
-    detector: UrineTankDetector,
-    window: Window,
-    visits: Sequence[DetectedEvent],
-    labels: Sequence[Label] | None,
-) -> tuple[tuple[Score, int], ...]:
-    """Ours (only if there are labels) and the naive rules: the score, and how many of our transfers count as
-    a visit."""
-    known: list[Label] = (
-        [Label("visit", v.started_at, v.ended_at or v.started_at) for v in visits]
-        if labels is None
-        else [label for label in labels if "toilet_visit" in event_types_of(label.kind)]
-    )
-    transfers = [e for e in detector.detect(window) if e.event_type == "tank_transfer"]
-    rows = []
-    for name in RULES if labels is None else ("urine_tank", *RULES):
-        found = list(visits) if name == "urine_tank" else visits_by_rule(name, window, detector.level_item)
-        wrong = sum(
-            any(t.started_at <= e.started_at <= (t.ended_at or t.started_at) for e in found)
-            for t in transfers
-        )
-        matching = match(known, found, NAIVE_TOLERANCE)
-        rows.append((score(name, [matching], lambda amount, masked: True), wrong))
-    return tuple(rows)

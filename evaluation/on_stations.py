@@ -5,44 +5,35 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
-from evaluation.matching import Matching, event_types_of, match
-from evaluation.naive_rules import RULES, visits_by_rule
+from evaluation.beside_naive_rules import naive_on_stations, tells_visits
+from evaluation.matching import Matching, event_types_of
 from evaluation.replay import Life, lives
-from evaluation.scores import SIZES, Delays, Score, delays, false_alarms, score, taken_for
-from evaluation.simulated import simulated_window
+from evaluation.scores import (
+    SIZES,
+    Delays,
+    NumberErrors,
+    Score,
+    delays,
+    false_alarms,
+    number_errors,
+    score,
+    taken_for,
+)
+from evaluation.station_run import StationRun, run_station
 from iss_simulator.conditions import MEASURED, Conditions
 from iss_simulator.truth import TrueEvent
-from peebot_dagster.detectors.detector import DetectedEvent, Detector, Window
-from peebot_dagster.detectors.urine_tank import UrineTankDetector
+from peebot_dagster.detectors.detector import Detector, Window
 
 Progress = Callable[[str], None]
 
-SINCE = datetime(2025, 12, 20, tzinfo=UTC)
-"""The simulated time includes a turn of the year."""
-
 TOLERANCE = timedelta(seconds=60)
-NAIVE_TOLERANCE = timedelta(seconds=120)
-"""Rules that look at minutes can't tell a begin better than this."""
-
 # Bounds the replay of channels that say a lot: readings in a window times looks.
 _REPLAYED_READINGS = 6e7
 
 _DITHER = (0.02, 0.06, 0.12, 0.2, 0.3, 0.4)
 _LOSSES = (0.1, 1.0, 2.0, 4.0, 8.0)
-
-
-@dataclass(frozen=True)
-class StationRun:
-    """One station, and what the detector made of it, in the time from `since` on (UTC) that counts."""
-
-    seed: int
-    since: datetime
-    window: Window
-    truth: tuple[TrueEvent, ...]
-    events: tuple[DetectedEvent, ...]
-    matching: Matching
 
 
 Replayed = tuple[StationRun, list[Life], float]
@@ -66,6 +57,7 @@ class StationResult:
     days: float
     tolerance_s: float
     scores: tuple[Score, ...]
+    numbers: tuple[NumberErrors, ...]
     taken_for: Counter[tuple[str, str]]
     replayed_days: float
     delays: tuple[tuple[str, Delays], ...]
@@ -80,33 +72,6 @@ def kinds_of(detector: Detector, truth: Sequence[TrueEvent]) -> tuple[str, ...]:
     counts = Counter(event.kind for event in truth)
     own = [kind for kind in counts if set(event_types_of(kind)) & set(detector.event_types)]
     return tuple(sorted(own, key=lambda kind: (-counts[kind], kind)))
-
-
-def run_station(
-    detector: Detector, seed: int, days: float, conditions: Conditions, tolerance: timedelta
-) -> StationRun:
-    """The detector on one station for some days that count, after as much time as it looks back."""
-    since = SINCE + detector.look_back
-    margin = detector.settle + tolerance
-    total = (detector.look_back + timedelta(days=days) + margin) / timedelta(days=1)
-    window, told = simulated_window(detector.items, seed, SINCE, total, conditions)
-    until = window.end - margin
-    types = set(detector.event_types)
-    truth = [event for event in told if set(event_types_of(event.kind)) & types]
-    events = detector.detect(window)
-    whole = match(truth, events, tolerance)
-    return StationRun(
-        seed,
-        since,
-        window,
-        tuple(event for event in truth if since <= event.onset < until),
-        tuple(event for event in events if since <= event.started_at < until),
-        Matching(
-            tuple(pair for pair in whole.pairs if since <= pair.truth.onset < until),
-            tuple(event for event in whole.missed if since <= event.onset < until),
-            tuple(event for event in whole.false if since <= event.started_at < until),
-        ),
-    )
 
 
 def evaluate_on_stations(
@@ -129,7 +94,7 @@ def evaluate_on_stations(
         runs.append(run_station(detector, seed, days, MEASURED, tolerance))
     kinds = kinds_of(detector, [event for run in runs for event in run.truth])
     replayed = replay_runs(detector, runs, replayed_days / seeds, progress)
-    is_urine = isinstance(detector, UrineTankDetector)
+    is_urine = tells_visits(detector)
 
     def curve(values: Sequence[float], what: str) -> tuple[Point, ...]:
         fewer = max(1, seeds // 4)
@@ -143,14 +108,15 @@ def evaluate_on_stations(
         seeds=seeds,
         days=seeds * days,
         tolerance_s=tolerance.total_seconds(),
-        scores=tuple(row for kind in kinds for row in _scores(detector, kind, runs)),
+        scores=tuple(row for kind in kinds for row in _scores(kind, runs)),
+        numbers=number_errors(pair for run in runs for pair in run.matching.pairs),
         taken_for=sum(
             (taken_for(run.truth, run.events, tolerance) for run in runs), start=Counter[tuple[str, str]]()
         ),
         replayed_days=sum(days for _, _, days in replayed),
         delays=tuple((kind, _delays_of(kind, replayed)) for kind in kinds),
         false_alarms=_alarms(replayed),
-        naive=tuple(_naive_scores(detector, runs)) if isinstance(detector, UrineTankDetector) else (),
+        naive=tuple(naive_on_stations(detector, runs)) if is_urine else (),
         over_dither=curve(_DITHER, "dither") if is_urine and other_conditions else (),
         over_losses=curve(_LOSSES, "losses") if other_conditions else (),
     )
@@ -166,13 +132,13 @@ def only(matching: Matching, kind: str) -> Matching:
     )
 
 
-def _scores(detector: Detector, kind: str, runs: Sequence[StationRun]) -> list[Score]:
+def _scores(kind: str, runs: Sequence[StationRun]) -> list[Score]:
     matchings = [only(run.matching, kind) for run in runs]
     rows = [
         score(f"{kind}, in sight", matchings, lambda _, masked: not masked),
         score(f"{kind}, partly out of sight", matchings, lambda _, masked: masked),
     ]
-    if kind == "visit" and isinstance(detector, UrineTankDetector):
+    if kind == "visit":
         rows[1:1] = [
             score(
                 f"visit of {least} %" if least == most else f"visit of {least}-{most} %",
@@ -196,7 +162,7 @@ def replay_runs(
         until = run.since + timedelta(days=days)
         progress(f"replaying {days:.1f} days of station {run.seed}")
         readings = run.window.readings[run.window.readings["ts"] < until + detector.settle]
-        window = Window(run.window.start, until + detector.settle, readings, run.window.live)
+        window = Window(run.window.start, until + detector.settle, readings, run.window.live, run.window.lost)
         told = [life for life in lives(detector, window, run.since) if _begin(life) < until]
         replayed.append((run, told, days))
     return replayed
@@ -239,31 +205,6 @@ def _alarms(replayed: Sequence[Replayed]) -> Counter[str]:
         }
         alarms += false_alarms(told, lambda event, true=true: (event.event_id, event.event_type) in true)  # type: ignore[misc]
     return alarms
-
-
-def _naive_scores(detector: UrineTankDetector, runs: Sequence[StationRun]) -> list[tuple[Score, int]]:
-    """Ours first, then the naive rules: the score on all visits, and how many transfers count as one."""
-    rows = []
-    for name in ("urine_tank", *RULES):
-        matchings, wrong = [], 0
-        for run in runs:
-            events = (
-                list(run.events)
-                if name == "urine_tank"
-                else visits_by_rule(name, run.window, detector.level_item)
-            )
-            events = [
-                e for e in events if e.started_at >= run.since and e.event_type in event_types_of("visit")
-            ]
-            visits = [event for event in run.truth if event.kind == "visit"]
-            transfers = [event for event in run.truth if event.kind == "transfer"]
-            matchings.append(match(visits, events, NAIVE_TOLERANCE))
-            wrong += sum(
-                any(t.onset - timedelta(seconds=1) <= e.started_at <= t.ended_at for e in events)
-                for t in transfers
-            )
-        rows.append((score(name, matchings, lambda amount, masked: True), wrong))
-    return rows
 
 
 def _point(

@@ -75,7 +75,7 @@ class Evaluation:
 
         ValueError for another ending.
         """
-        if path.suffix in (".html", ".htm"):
+        if path.suffix == ".html":
             path.write_text(self.html(), encoding="utf-8")
             return [path]
         if path.suffix != ".md":
@@ -105,6 +105,10 @@ def _stations_json(result: StationResult) -> dict[str, Any]:
         "days": result.days,
         "tolerance_s": result.tolerance_s,
         "scores": [_score_json(score) for score in result.scores],
+        "numbers": [
+            {"truth": n.kind, "number": n.number, "n": len(n.errors), **_off_json(n.errors)}
+            for n in result.numbers
+        ],
         "taken_for": [
             {"truth": kind, "event_type": event_type, "times": times}
             for (kind, event_type), times in sorted(result.taken_for.items())
@@ -141,6 +145,11 @@ def _recording_json(result: RecordingResult) -> dict[str, Any]:
         "naive_reference": result.naive_reference,
         "naive": [{**_score_json(score), "transfers": wrong} for score, wrong in result.naive],
     }
+
+
+def _off_json(errors: Sequence[float]) -> Mapping[str, float | None]:
+    off = [abs(error) for error in errors]
+    return {"off_p50": percentile(off, 50), "off_p95": percentile(off, 95), "off_max": max(off)}
 
 
 def _score_json(score: Score) -> Mapping[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,6 +18,8 @@ SURE = 0.8
 
 SIZES = ((2, 2), (3, 4), (5, 7), (8, 10))
 """Classes of visits by their amount (%)."""
+
+_AMOUNT = "amount_percent"
 
 
 class Sized(Labelled, Protocol):
@@ -39,7 +41,10 @@ class Sized(Labelled, Protocol):
 
 @dataclass(frozen=True)
 class Score:
-    """How often a class of truths was found, and how often it was claimed for nothing."""
+    """How often a class of truths was found, and how often it was claimed for nothing.
+
+    `amount_errors` are in %.
+    """
 
     name: str
     found: int
@@ -70,16 +75,35 @@ def score(name: str, matchings: Iterable[Matching], wanted: Callable[[float | No
         pairs += [pair for pair in matching.pairs if wanted(*_nature_of_truth(pair.truth))]
         missed += sum(wanted(*_nature_of_truth(truth)) for truth in matching.missed)
         false += sum(wanted(*_nature_of_event(event)) for event in matching.false)
-    errors = [error for pair in pairs for error in amount_errors(pair).values()]
-    return Score(name, len(pairs), missed, false, tuple(pair.onset_error_s for pair in pairs), tuple(errors))
+    errors = tuple(errors[_AMOUNT] for errors in map(errors_of, pairs) if _AMOUNT in errors)
+    return Score(name, len(pairs), missed, false, tuple(pair.onset_error_s for pair in pairs), errors)
 
 
-def amount_errors(pair: Pair) -> Mapping[str, float]:
+@dataclass(frozen=True)
+class NumberErrors:
+    """By how much a number that is told of a kind of truth was off; its name ends in its unit."""
+
+    kind: str
+    number: str
+    errors: tuple[float, ...]
+
+
+def number_errors(pairs: Iterable[Pair]) -> tuple[NumberErrors, ...]:
+    """The errors of each number but the amount, by kind of truth."""
+    errors: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
+    for pair in pairs:
+        for number, error in errors_of(pair).items():
+            if number != _AMOUNT:
+                errors[pair.truth.kind, number].append(error)
+    return tuple(NumberErrors(kind, number, tuple(errors[kind, number])) for kind, number in sorted(errors))
+
+
+def errors_of(pair: Pair) -> Mapping[str, float]:
     """By how much each number of the event's payload differs from what is true, where that is known."""
     truth, payload = pair.truth, pair.event.payload
     known: dict[str, float | str] = dict(getattr(truth, "facts", {}))
     if getattr(truth, "steps", 0):
-        known["amount_percent"] = float(truth.steps)  # type: ignore[attr-defined]
+        known[_AMOUNT] = float(truth.steps)  # type: ignore[attr-defined]
     return {
         key: float(payload[key]) - value
         for key, value in known.items()
@@ -97,7 +121,7 @@ def _nature_of_truth(truth: Labelled) -> tuple[float | None, bool]:
 
 
 def _nature_of_event(event: DetectedEvent) -> tuple[float | None, bool]:
-    return event.payload.get("amount_percent"), is_masked(event)
+    return event.payload.get(_AMOUNT), is_masked(event)
 
 
 def taken_for(

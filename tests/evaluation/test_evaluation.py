@@ -13,9 +13,10 @@ import pytest
 
 from evaluation.labels import Label
 from evaluation.on_recording import RecordingResult, evaluate_on_recording
-from evaluation.on_stations import SINCE, StationResult, evaluate_on_stations
+from evaluation.on_stations import StationResult, evaluate_on_stations
 from evaluation.report import Evaluation
 from evaluation.simulated import simulated_window
+from evaluation.station_run import SINCE
 from peebot_dagster.detectors.urine_tank import UrineTankDetector
 
 DETECTOR = UrineTankDetector()

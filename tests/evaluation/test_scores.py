@@ -10,7 +10,17 @@ import pytest
 
 from evaluation.matching import match
 from evaluation.replay import Life
-from evaluation.scores import Delays, amount_errors, delays, false_alarms, percentile, score, taken_for
+from evaluation.scores import (
+    Delays,
+    NumberErrors,
+    delays,
+    errors_of,
+    false_alarms,
+    number_errors,
+    percentile,
+    score,
+    taken_for,
+)
 from peebot_dagster.detectors.detector import DetectedEvent, EventState
 
 NOON = datetime(2025, 1, 10, 12, tzinfo=UTC)
@@ -58,7 +68,14 @@ def test_a_score_counts_only_what_is_wanted() -> None:
 def test_an_amount_is_compared_wherever_the_truth_knows_it() -> None:
     truth = Truth(at(0), steps=3, facts={"leak_psi": 2.0, "where": "lock"})
     (pair,) = match([truth], [event(0, amount_percent=4, leak_psi=1.5, where="lock")], TOLERANCE).pairs
-    assert amount_errors(pair) == {"amount_percent": 1.0, "leak_psi": -0.5}
+    assert errors_of(pair) == {"amount_percent": 1.0, "leak_psi": -0.5}
+
+
+def test_numbers_of_other_units_are_not_counted_with_the_amounts() -> None:
+    truth = Truth(at(0), steps=3, facts={"leak_psi": 2.0})
+    matching = match([truth], [event(0, amount_percent=4, leak_psi=1.5)], TOLERANCE)
+    assert score("all", [matching], lambda amount, masked: True).amount_errors == (1.0,)
+    assert number_errors(matching.pairs) == (NumberErrors("visit", "leak_psi", (-0.5,)),)
 
 
 def test_a_truth_is_taken_for_something_else_when_that_begins_in_its_time() -> None:
