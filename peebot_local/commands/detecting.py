@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from peebot_local.commands.options import (
+    RECORDING_HELP,
     SIGNALS,
     AsJson,
     From,
@@ -98,10 +99,18 @@ def compare(
 
 
 def evaluate(
-    name: Annotated[str | None, typer.Argument(help="A detector, as in urine_tank; all without one.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help="A detector, as in urine_tank, or one on trial: module:attribute or file.py:attribute; "
+            "all without one."
+        ),
+    ] = None,
     seeds: Annotated[int, typer.Option(min=0, help="Simulated stations; 0 for none.")] = 20,
     days: Annotated[float, typer.Option(min=0.1, help="Days of each station that count.")] = 14.0,
-    recording: Annotated[Path | None, typer.Option(help="A recorded CSV file, plain or .gz.")] = None,
+    recording: Annotated[Path | None, typer.Option(help=RECORDING_HELP)] = None,
+    item: Item = None,
+    year: Year = None,
     labels: Annotated[
         Path | None, typer.Option(help="What is known of it: started_at,ended_at,kind.")
     ] = None,
@@ -110,29 +119,31 @@ def evaluate(
 ) -> None:
     """Tell how right a detector is: on simulated stations, whose truth is known, and on a recording."""
     from peebot_dagster.detectors.registry import DETECTORS
-    from peebot_local.detect import find_detector
+    from peebot_local.evaluate import check_places, find, read, write
     from peebot_local.evaluate import evaluate as run
-    from peebot_local.evaluate import write
 
-    detectors = [find_detector(name)] if name is not None else list(DETECTORS.values())
-    if report is not None and report.suffix not in (".html", ".md"):
-        raise MendableError(f"{report}: a report ends in .html or .md")
+    chosen = DETECTORS if name is None else {name: find(name)}
+    check_places(report, as_json)
+    # A file without an item column is one channel: a single detector's first, as for `detect`.
+    channel = item or (None if name is None else chosen[name].items[0])
+    recorded = read(recording, labels, channel, year)
     progress = Console(stderr=True)
     evaluations = []
-    for detector in detectors:
-        command = shlex.join(
-            ["./peebot", "evaluate", *_evaluate_arguments(detector.name, seeds, days, recording, labels)]
-        )
-        evaluations.append(run(detector, command, seeds, days, recording, labels, progress))
-        typer.echo(evaluations[-1].markdown())
+    for reference, detector in chosen.items():
+        stations = ["--seeds", str(seeds), *(("--days", f"{days:g}") if seeds else ())]
+        of_file = {
+            "--recording": recording and recording.name,
+            "--item": item,
+            "--year": year,
+            "--labels": labels and labels.name,
+        }
+        given = [str(part) for option in of_file.items() if option[1] is not None for part in option]
+        command = shlex.join(["./peebot", "evaluate", reference, *stations, *given])
+        evaluation = run(detector, command, seeds, days, recorded, progress)
+        if evaluation is not None:
+            evaluations.append(evaluation)
+            typer.echo(evaluation.markdown())
+    if not evaluations:
+        raise MendableError("there is nothing to evaluate: give --seeds, or a --recording of its channels")
     for path in write(evaluations, report, as_json):
         progress.print(f"written: {path}", markup=False, soft_wrap=True)
-
-
-def _evaluate_arguments(
-    name: str, seeds: int, days: float, recording: Path | None, labels: Path | None
-) -> list[str]:
-    files = {"--recording": recording, "--labels": labels}
-    named = [part for option, file in files.items() if file is not None for part in (option, file.name)]
-    stations = ["--seeds", str(seeds), *(("--days", f"{days:g}") if seeds else ())]
-    return [name, *stations, *named]

@@ -54,6 +54,7 @@ def peebot(tmp_path: Path) -> Run:
         (["evaluate", "urine_tank", "--labels", "x.csv"], "--labels tells of a recording: give --recording"),
         (["evaluate", "urine_tank", "--recording", "missing.csv"], "missing.csv: cannot be read"),
         (["evaluate", "urine_tank", "--report", "x.pdf"], r"a report ends in \.html or \.md"),
+        (["evaluate", "urine_tank", "--report", "none/x.html"], "there is no folder none"),
         (["compare", "urine_tank"], "give --from and --to, or a candidate and --from-csv FILE"),
         (
             ["compare", "urine_tank", "nobody", "--from-csv", "x.csv"],
