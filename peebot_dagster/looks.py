@@ -33,6 +33,14 @@ HOURS_PER_LOOK = 72
 """Bounds a look; after a long replay the rest follows in the next ones, the newest first."""
 
 
+LATELY = timedelta(days=7)
+"""Only hours that were stored to so recently are live detection's; longer than any detector settles.
+
+Each hour of history has a row for ever: to compare them all in each look would take seconds in some years.
+What is older and not settled, as for a new detector, is for the schedule `hourly_assets`.
+"""
+
+
 @dataclass(frozen=True)
 class Look:
     """What a detector has seen of an hour: its revisions then, and when that was (UTC)."""
@@ -149,7 +157,7 @@ class Looks:
     def agendas(self, now: datetime) -> Mapping[str, Agenda]:
         """The agenda of each detector by its name, at `now` (UTC)."""
         names = [detector.name for detector in self._detectors]
-        rows = self._connection.execute(_STALE_HOURS, {"detectors": names}).fetchall()
+        rows = self._connection.execute(_STALE_HOURS, {"detectors": names, "since": now - LATELY}).fetchall()
         known = known_time(self._connection)
         still_open: dict[str, list[OpenEvent]] = {name: [] for name in names}
         for name, started_at, changed_at in self._connection.execute(_OPEN_EVENTS, (names,)):
@@ -226,7 +234,7 @@ FROM unnest(%(detectors)s::text[]) AS d (name)
 CROSS JOIN telemetry_revision r
 LEFT JOIN processor_revision p ON p.processor = d.name AND p.hour = r.hour
 LEFT JOIN detector_look l ON l.detector = d.name AND l.hour = r.hour
-WHERE r.revision <> coalesce(p.revision, 0)
+WHERE r.updated_at > %(since)s AND r.revision <> coalesce(p.revision, 0)
 ORDER BY r.hour DESC
 """
 _OPEN_EVENTS = """

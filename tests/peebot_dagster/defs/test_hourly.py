@@ -42,13 +42,14 @@ def evaluate(database_url: str, instance: dg.DagsterInstance, jump: Detector) ->
     schedule = hourly_schedule([jump])
 
     def tick(now: datetime) -> list[dg.RunRequest] | dg.SkipReason:
-        context = dg.build_schedule_context(
+        # Closed at the end: it opens the instance once more, and that one would stay Dagster's current one.
+        with dg.build_schedule_context(
             instance=instance,
             scheduled_execution_time=now,
             repository_def=definitions.get_repository_def(),
             resources={"store": Store(database_url=database_url)},
-        )
-        return schedule(context)  # type: ignore[return-value]
+        ) as context:
+            return schedule(context)  # type: ignore[return-value]
 
     return tick
 
