@@ -3,7 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -14,6 +14,7 @@ import yaml
 from peebot_dagster.definitions import build_definitions, defs
 from peebot_dagster.detectors.detector import Detector
 from peebot_dagster.detectors.registry import DETECTORS
+from peebot_dagster.store import hour_of
 
 ROOT = Path(__file__).parents[3]
 
@@ -173,9 +174,9 @@ def test_sensors_and_schedules_run_by_themselves() -> None:
 def test_the_running_hour_is_a_partition() -> None:
     from peebot_dagster.defs.partitions import HOURS, hour_key
 
-    now = datetime.now().astimezone()
-    assert HOURS.has_partition_key(hour_key(now.replace(minute=0, second=0, microsecond=0)))
-    assert not HOURS.has_partition_key(hour_key(now + timedelta(hours=2)))
+    running = hour_of(datetime.now(UTC))
+    assert HOURS.has_partition_key(hour_key(running))
+    assert not HOURS.has_partition_key(hour_key(running + timedelta(hours=2)))
 
 
 def test_the_column_schemas_say_what_the_database_says(connection: psycopg.Connection) -> None:

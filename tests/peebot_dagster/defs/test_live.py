@@ -26,10 +26,14 @@ MINUTE = timedelta(minutes=1)
 
 @pytest.fixture
 def tick(database_url: str, instance: dg.DagsterInstance) -> Tick:
-    """One evaluation of live_detection as the sensor daemon makes it, without waiting; `late` by so long."""
+    """One evaluation of live_detection as the sensor daemon makes it, without waiting; `late` by so long.
+
+    All are made at the same moment but for that, however long they take.
+    """
+    moment = datetime.now(UTC)
 
     def evaluate(*detectors: Detector, late: timedelta = timedelta(0)) -> dg.SensorResult:
-        sensor, _ = live_detection_sensors(detectors, timedelta(0), lambda: datetime.now(UTC) + late)
+        sensor, _ = live_detection_sensors(detectors, timedelta(0), lambda: moment + late)
         context = dg.build_sensor_context(
             instance=instance, resources={"store": Store(database_url=database_url)}
         )

@@ -161,7 +161,7 @@ def test_no_credential_is_in_anything_that_a_run_wrote(
     assert [secret for secret in secrets if secret.encode() in everything] == []
 
 
-def test_the_pool_of_the_op_lets_one_posting_run_at_a_time(jump: Detector) -> None:
+def test_of_the_posting_runs_that_queue_the_pool_of_the_op_lets_one_go_at_a_time(jump: Detector) -> None:
     settings = yaml.safe_load((Path(__file__).parents[3] / "dagster.yaml").read_text())
     pools = settings["concurrency"]["pools"]
     assert posts_asset([jump]).op.pool == "posts"
