@@ -21,8 +21,8 @@ PAUSE_AFTER_HIDDEN = 15 * SECOND
 JUMP_SPAN = 15 * SECOND
 # The Urine Processor takes 2.7 % in this time (10.8 % an hour).
 DRAIN_SPAN = 900 * SECOND
-# Seconds per 1 %: a person gives one in 6 s, read at whole seconds. In 34 real days 95 of 100 pauses between
-# two steps that are not late ones lie in here.
+# Seconds per 1 %: a person gives one in 6 s, read at whole seconds. Longer and shorter pauses on the real
+# tank are late steps, or a pump's.
 PERSONS_PACE = (4.5, 7.5)
 
 

@@ -19,7 +19,7 @@ VISIT_PERCENT = 2.0
 # Seconds per 1 %: a pump takes 3 to 4, a person 6.
 PUMP_CADENCE = 4.5
 # A rise with fewer pauses at a person's pace than this is fed by something else: a trickle from another tank.
-# In 34 real days such rises speed up or slow down from step to step, and come on days with transfers.
+# On the real tank such rises speed up or slow down from step to step, and come on days with transfers.
 TRICKLE_SHARE = 1 / 3
 TRICKLE_PAUSES = 3
 # Below this share of pauses at a person's pace only the end of the rise tells what it was.
@@ -44,8 +44,8 @@ def classify(bout: Bout, watermark: int, draining: bool) -> Verdict | None:
     """Judge a rise by what is known up to the watermark (microseconds since 1970 UTC); None for one that is
     noise.
 
-    `draining`: the tank was being emptied when it began. Four in five transfers are made then, so that one in
-    five rises is a pump's, and one may follow a visit before the visit is over.
+    `draining`: the tank was being emptied when it began. Most transfers are made then, so that a rise may
+    well be a pump's, and one may follow a visit before the visit is over.
     """
     silence = watermark - bout.last.at
     is_open = silence <= LONGEST_PAUSE and not bout.parted

@@ -17,12 +17,13 @@ MINUTE = 60 * SECOND
 
 DARK_VOLTS, LIT_VOLTS = 151.4, 151.9
 """On its battery a power channel stands at 151.1 to 151.4 V; on its array at 151.6 to 152.0 V while the
-battery is charged, and near 160 V after that. Measured over nine orbits in May 2022; public displays of the
-feed, too, take less than 151.5 V for a battery that discharges."""
+battery is charged, and near 160 V after that, as in a recording of May 2022; public displays of the feed,
+too, take less than 151.5 V for a battery that discharges."""
 
 DARK_SHARE = 0.15
-"""Of the way from DARK_VOLTS to LIT_VOLTS, on the average of the arrays. Measured at night: at most 0.05 but
-for the seconds of sunrise; by day: at least 0.20, also with the arrays turned away for a docking."""
+"""Of the way from DARK_VOLTS to LIT_VOLTS, on the average of the arrays. On the real recording it is at
+most 0.05 by night, and by day at least 0.20, also with the arrays turned away for a docking (test_orbit.py
+measures it, a minute from sunset and sunrise)."""
 
 LEAST_ARRAYS = 2
 STALE = 15 * MINUTE

@@ -9,14 +9,17 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from peebot_dagster.detectors.detector import DetectedEvent, LiveInterval, Window
+from peebot_dagster.detectors.level_readings import microseconds
 from peebot_dagster.detectors.orbit import OrbitDetector
 from peebot_dagster.detectors.recording import read_recording
+from peebot_dagster.detectors.sunlight import DARK_SHARE, _light
 
 DETECTOR = OrbitDetector()
 NOON = datetime(2025, 1, 10, 12, tzinfo=UTC)
@@ -308,6 +311,20 @@ def test_on_the_real_recording_the_nights_grow_as_the_beta_angle_falls(fourteen_
     first, last = whole[0]["beta_angle_estimate_deg"], whole[-1]["beta_angle_estimate_deg"]
     # It moves by up to 6 degrees a day.
     assert 1 < first - last < 3.5
+
+
+def test_on_the_real_recording_day_and_night_lie_far_from_the_border(fourteen_hours: Window) -> None:
+    at, light = _light(fourteen_hours, DETECTOR.arrays)
+    is_night = np.zeros(at.shape, dtype=np.bool_)
+    is_settled = ~np.isnan(light)
+    for night in DETECTOR.detect(fourteen_hours):
+        assert night.ended_at is not None
+        sunset, sunrise = microseconds(night.started_at), microseconds(night.ended_at)
+        is_night |= (sunset <= at) & (at < sunrise)
+        for turn in (sunset, sunrise):
+            is_settled &= np.abs(at - turn) > 60 * 1_000_000
+    assert light[is_night & is_settled].max() <= 0.05 < DARK_SHARE
+    assert light[~is_night & is_settled].min() >= 0.20 > DARK_SHARE
 
 
 @pytest.mark.parametrize("hours", [1, 5])
