@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
+
+import numpy as np
 
 from peebot_dagster.detectors.detector import Window
 from peebot_dagster.detectors.held_values import HOUR, SECOND, HeldValues
@@ -34,6 +36,8 @@ class LinkGaps:
         self.known = window.live is not None
         self._starts: list[int] = []
         self._ends: list[int] = []
+        self.away: list[tuple[int, int]] = []
+        """All times in which the link was not live, however short; the last one may go on."""
         if window.live is None:
             return
         covered = microseconds(window.start)
@@ -43,6 +47,8 @@ class LinkGaps:
         self._add(covered, microseconds(window.end))
 
     def _add(self, start: int, end: int) -> None:
+        if end > start:
+            self.away.append((start, end))
         if end - start > SHORTEST_HIDING:
             self._starts.append(start)
             self._ends.append(end)
@@ -68,6 +74,36 @@ class LinkGaps:
         if not since or at - min(since) <= SHORTEST_HIDING:
             return None
         return Hiding(min(since) if at - min(since) < MEMORY else None)
+
+
+class Sight:
+    """When a quantity could be seen: on a live link, once it has caught up, and by readings to be trusted."""
+
+    def __init__(self, held: HeldValues, gaps: LinkGaps) -> None:
+        unseen = [(start, end + CATCH_UP) for start, end in gaps.away]
+        until = np.append(held.at[1:], held.end) if held.at.size else held.at
+        unknown = np.isnan(held.value)
+        unseen += zip(held.at[unknown].tolist(), until[unknown].tolist(), strict=True)
+        self._starts: list[int] = []
+        self._ends: list[int] = []
+        for start, end in sorted(unseen):
+            if self._ends and start <= self._ends[-1]:
+                self._ends[-1] = max(self._ends[-1], end)
+            else:
+                self._starts.append(start)
+                self._ends.append(end)
+
+    def seen(self, start: int, end: int, hidden: int) -> int:
+        """The time from `start` to `end` in microseconds, without up to `hidden` of what could not be seen.
+
+        What is to come changes none of it.
+        """
+        unseen = 0
+        for gap in range(bisect_right(self._ends, start), bisect_left(self._starts, end)):
+            unseen += min(self._ends[gap], end) - max(self._starts[gap], start)
+            if unseen >= hidden:
+                break
+        return end - start - min(unseen, hidden)
 
 
 def trusted_before(held: HeldValues, position: int) -> int | None:

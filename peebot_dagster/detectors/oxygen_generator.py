@@ -9,9 +9,16 @@ from datetime import timedelta
 from peebot_dagster.detectors.detector import DetectedEvent, Window, event_id
 from peebot_dagster.detectors.held_values import MINUTE, HeldValues, held_states, held_values
 from peebot_dagster.detectors.level_readings import microseconds, moment_of
-from peebot_dagster.detectors.link_gaps import LinkGaps
+from peebot_dagster.detectors.link_gaps import LinkGaps, Sight
 from peebot_dagster.detectors.state_changes import LONGEST_FLICKER, StateChange
-from peebot_dagster.detectors.state_spells import HOLD, LOOK_BACK, SETTLE, hidden_since, lasting_changes
+from peebot_dagster.detectors.state_spells import (
+    HOLD,
+    LONGEST_HIDDEN,
+    LOOK_BACK,
+    SETTLE,
+    hidden_since,
+    lasting_changes,
+)
 
 OGA_STATES: dict[float, str] = {
     1: "process",
@@ -76,11 +83,26 @@ class OxygenGeneratorDetector:
     def detect(self, window: Window) -> list[DetectedEvent]:
         """All changes in the window, sorted by time; one is open until the rate after it is known."""
         states = held_states(window, self.state_item, OGA_STATES)
-        changes = lasting_changes(states, LinkGaps(window))
+        gaps = LinkGaps(window)
+        changes = lasting_changes(states, gaps)
         rates = held_values(window, self.rate_item, LEAST_RATE, GREATEST_RATE)
-        watermark = microseconds(window.end)
+        watermark, sight = microseconds(window.end), Sight(states, gaps)
+
+        def is_known(change: StateChange) -> bool:
+            """Whether no change that is still to settle can bound the rate after this one."""
+            begin = change.at + RATE_AFTER_TO
+            return watermark > begin and (
+                sight.seen(begin, watermark, LONGEST_HIDDEN) >= LONGEST_FLICKER + HOLD
+            )
+
         return [
-            self._event(changes, position, hidden_since(change, states), rates, watermark)
+            self._event(
+                changes,
+                position,
+                hidden_since(change, states),
+                rates,
+                is_open=change is changes[-1] and not is_known(change),
+            )
             for position, change in enumerate(changes)
         ]
 
@@ -90,13 +112,12 @@ class OxygenGeneratorDetector:
         position: int,
         hidden: int | None,
         rates: HeldValues,
-        watermark: int,
+        is_open: bool,
     ) -> DetectedEvent:
         change = changes[position]
         since = changes[position - 1].at if position else change.at - RATE_BEFORE
         rate_before = rates.mean(max(since, change.at - RATE_BEFORE), change.at)
         is_last = position == len(changes) - 1
-        is_open = is_last and watermark < change.at + RATE_AFTER_TO + LONGEST_FLICKER + HOLD
         rate_after = None
         if not is_open:
             until = change.at + RATE_AFTER_TO

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from peebot_dagster.detectors.held_values import MINUTE, SECOND, HeldValues
-from peebot_dagster.detectors.link_gaps import Hiding, LinkGaps, trusted_before
+from peebot_dagster.detectors.link_gaps import Hiding, LinkGaps, Sight, trusted_before
 
 # A state that does not stay for this long is on its way to another one.
 QUIET = 10 * SECOND
-# A flicker is looked at for this long; what it does later is not told.
+# What flickers for longer is told by where it stands then, and begins anew.
 LONGEST_FLICKER = 10 * MINUTE
 
 
@@ -38,20 +37,41 @@ class _Step:
     after: float
 
 
-def state_changes(held: HeldValues, gaps: LinkGaps, quiet: int = QUIET) -> list[StateChange]:
+def state_changes(held: HeldValues, gaps: LinkGaps, quiet: int = QUIET, hidden: int = 0) -> list[StateChange]:
     """All changes of the state, in order of time; changes with pauses of up to `quiet` microseconds are one.
 
     The first reading of a window is no change. Each change is known from the 10 min after it and the two
-    hours before it.
+    hours before it. Of pauses and minutes only what could be seen counts, where up to `hidden` microseconds
+    could not: so much longer it takes until the change is known.
     """
+    sight = Sight(held, gaps)
     flickers: list[list[_Step]] = []
+    seen_last = 0
     for step in _steps(held):
-        if flickers and step.at - flickers[-1][-1].at <= quiet:
+        seen = sight.seen(flickers[-1][0].at, step.at, hidden) if flickers else 0
+        if flickers and seen - seen_last <= quiet and seen <= LONGEST_FLICKER:
             flickers[-1].append(step)
+            seen_last = seen
         else:
             flickers.append([step])
-    changes = (_change(held, gaps, flicker, quiet) for flicker in flickers)
-    return [change for change in changes if change is not None]
+            seen_last = 0
+    changes: list[StateChange] = []
+    for flicker in flickers:
+        first, last = flicker[0], flicker[-1]
+        if last.after == first.before:
+            continue
+        known = sight.seen(first.at, held.end, hidden)
+        changes.append(
+            StateChange(
+                at=first.at,
+                before=first.before,
+                after=last.after,
+                through=tuple(step.after for step in flicker[:-1]),
+                hiding=gaps.hiding(held, first.position),
+                settled=known > min(sight.seen(first.at, last.at, hidden) + quiet, LONGEST_FLICKER),
+            )
+        )
+    return changes
 
 
 def _steps(held: HeldValues) -> list[_Step]:
@@ -64,18 +84,3 @@ def _steps(held: HeldValues) -> list[_Step]:
         if before is not None and values[before] != value:
             steps.append(_Step(int(held.at[position]), position, values[before], value))
     return steps
-
-
-def _change(held: HeldValues, gaps: LinkGaps, flicker: Sequence[_Step], quiet: int) -> StateChange | None:
-    first = flicker[0]
-    seen = [step for step in flicker if step.at - first.at <= LONGEST_FLICKER]
-    if seen[-1].after == first.before:
-        return None
-    return StateChange(
-        at=first.at,
-        before=first.before,
-        after=seen[-1].after,
-        through=tuple(step.after for step in seen[:-1]),
-        hiding=gaps.hiding(held, first.position),
-        settled=held.end > min(seen[-1].at + quiet, first.at + LONGEST_FLICKER),
-    )

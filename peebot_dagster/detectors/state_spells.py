@@ -12,7 +12,7 @@ from peebot_dagster.detectors.state_changes import LONGEST_FLICKER, StateChange,
 
 # A machine that runs for hours has not done anything in less: a state that does not stay is chatter.
 HOLD = MINUTE
-# A flicker whose end is out of sight for longer counts as two changes.
+# What goes back after so long out of sight has been two changes.
 LONGEST_HIDDEN = HOUR
 # What a change depends on before it, and until when it is known.
 LOOK_BACK = timedelta(microseconds=HOLD + LONGEST_HIDDEN + LONGEST_FLICKER + MEMORY)
@@ -30,30 +30,13 @@ class Spell:
 
 
 def lasting_changes(held: HeldValues, gaps: LinkGaps) -> list[StateChange]:
-    """The changes to a state that has stayed for a minute, in order of time; what may be chatter is left
-    out.
+    """The changes to a state that was seen to stay for a minute, in order of time; what may be chatter is
+    left out.
 
-    So is what is found to have gone back in a loss of signal that came within the minute.
+    While the link is away nothing is seen to stay. So what is told stands, whatever is heard later.
     """
-    changes: list[StateChange] = []
-    for change in state_changes(held, gaps, quiet=HOLD):
-        if not change.settled:
-            continue
-        if changes and _undoes(change, changes[-1]):
-            changes.pop()
-        else:
-            changes.append(change)
-    return changes
-
-
-def _undoes(change: StateChange, before: StateChange) -> bool:
-    since = None if change.hiding is None else change.hiding.since
-    return (
-        change.after == before.before
-        and since is not None
-        and since <= before.at + HOLD
-        and change.at - before.at <= HOLD + LONGEST_HIDDEN
-    )
+    changes = state_changes(held, gaps, quiet=HOLD, hidden=LONGEST_HIDDEN)
+    return [change for change in changes if change.settled]
 
 
 def spells(changes: Sequence[StateChange], state: int, longest: int, watermark: int) -> Iterator[Spell]:

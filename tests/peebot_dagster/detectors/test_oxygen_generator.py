@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from peebot_dagster.detectors.detector import DetectedEvent, LiveInterval, Window
@@ -183,6 +183,49 @@ def test_any_split_into_windows_gives_the_same_changes(window: Any, story: Any, 
             if first <= event.started_at < last
         ]
     assert merged == DETECTOR.detect(whole)
+
+
+outages = st.lists(st.tuples(st.floats(0, 600), st.sampled_from([0.1, 0.5, 5.0, 30.0, 90.0])), max_size=6)
+
+
+@settings(max_examples=25, deadline=None)
+@given(story=steps.map(lambda story: story[:12]), away=outages)
+@example(story=[(60.0, 4.0), (5.6, 1.0)], away=[(60.5, 5.0)])
+def test_what_is_told_is_not_taken_back_and_what_is_closed_stays(
+    window: Any, story: Any, away: list[tuple[float, float]]
+) -> None:
+    at, heard = 0.0, states((0, 1))
+    for pause, state in story:
+        at = min(at + pause, 690.0)
+        # What happens while the link is away is heard when it is back.
+        at = max([at, *(end + 0.02 for start, end in _spans(away) if start <= at < end)])
+        heard.append((at, STATE, state))
+    earlier: list[DetectedEvent] = []
+    moments = [at for at, _, _ in heard] + [end for _, end in _spans(away)]
+    for until in sorted({moment + later for moment in moments for later in (0.3, 1.1, 16, 30)}):
+        known = window([row for row in heard if row[0] < until], minutes=until)
+        now = DETECTOR.detect(replace(known, live=_live(away, until)))
+        closed = {event.event_id: event for event in now}
+        for event in earlier:
+            assert event.event_id in closed
+            if event.state == "closed":
+                assert closed[event.event_id] == event
+        earlier = now
+
+
+def _spans(away: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    return sorted((start, start + lasts) for start, lasts in away)
+
+
+def _live(away: list[tuple[float, float]], until: float) -> tuple[LiveInterval, ...]:
+    begin, live = 0.0, []
+    for start, end in _spans(away):
+        if begin < min(start, until):
+            live.append((begin, min(start, until)))
+        begin = max(begin, end)
+    if begin < until:
+        live.append((begin, until))
+    return tuple(LiveInterval(NOON + timedelta(minutes=a), NOON + timedelta(minutes=b)) for a, b in live)
 
 
 def _part(whole: Window, start: datetime, end: datetime) -> Window:

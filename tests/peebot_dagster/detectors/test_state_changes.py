@@ -80,11 +80,30 @@ def test_a_change_is_settled_once_it_has_been_quiet_for_ten_seconds() -> None:
     assert [change.settled for change in told((0, 4), (100, 5), end=111)] == [True]
 
 
-def test_a_flicker_without_end_is_told_by_where_it_stood_after_ten_minutes() -> None:
+def test_a_flicker_without_end_is_told_by_where_it_stands_every_ten_minutes() -> None:
     flicker = [(100 + 5 * n, 5 if n % 3 else 7) for n in range(401)]
-    (change,) = told((0, 4), *flicker)
-    assert (change.before, change.after) == (4, 7)
-    assert change.settled
+    found = told((0, 4), *flicker)
+    assert states(found) == [(4, 7), (7, 5), (5, 7), (7, 5)]
+    assert all(change.settled for change in found)
+    assert told((0, 4), *flicker, (3000, 4))[-1].after == 4
+
+
+def test_the_state_after_long_chatter_is_not_lost() -> None:
+    chatter = [(100 + 5 * n, 5 if n % 2 else 4) for n in range(200)]
+    assert states(told((0, 4), *chatter, (1105, 7))) == [(4, 5), (5, 7)]
+
+
+def test_only_what_could_be_seen_counts_for_how_long_a_state_has_stayed() -> None:
+    def spell(end: float, *rows: Row) -> list[tuple[float, bool]]:
+        view = window([(0, 4), (100, 5), *rows], 0, end, [(105, min(400, end))])
+        found = state_changes(held_values(view, ITEM, 0, 255), LinkGaps(view), hidden=600 * SECOND)
+        return [(change.after, change.settled) for change in found]
+
+    assert spell(390) == [(5, False)]
+    assert spell(414) == [(5, False)]
+    assert spell(416) == [(5, True)]
+    assert spell(500, (404, 4)) == []
+    assert spell(500, (420, 4)) == [(5, True), (4, True)]
 
 
 def test_a_reading_that_cannot_be_trusted_is_no_state() -> None:

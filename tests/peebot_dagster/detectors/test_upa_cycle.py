@@ -88,6 +88,27 @@ def processor(telemetry: Any) -> Processor:
     return Processor(telemetry)
 
 
+def test_a_loss_of_signal_just_after_the_end_of_a_cycle_closes_none_that_goes_on(
+    processor: Processor,
+) -> None:
+    processor.waits(600).says(NORMAL).drains(10).says(STANDBY)
+    left = processor.now
+    lost = (left + timedelta(seconds=40), left + timedelta(seconds=340))
+    processor.says(NORMAL, after=342).drains(10).says(SHUTDOWN).waits(3600)
+
+    def told(end: datetime) -> list[DetectedEvent]:
+        live = (LiveInterval(NOON, min(lost[0], end)), LiveInterval(lost[1], max(lost[1], end)))
+        window = processor.window((end - NOON) / timedelta(minutes=1))
+        return DETECTOR.detect(replace(window, live=live if end > lost[1] else live[:1]))
+
+    for seconds in range(0, 900, 10):
+        (event,) = told(left + timedelta(seconds=seconds))
+        assert event.state == "open"
+    (event,) = told(processor.now)
+    assert event.state == "closed"
+    assert event.payload["state_after"] == "shutdown"
+
+
 def test_a_cycle_lasts_from_normal_to_the_state_after_it(processor: Processor) -> None:
     (event,) = processor.cycle().events()
     assert event.event_type == "upa_processing_cycle"
