@@ -205,14 +205,14 @@ def hourly(definitions: dg.Definitions, instance: dg.DagsterInstance, resources:
     job = definitions.resolve_job_def(JOB_NAME)
 
     def tick(now: datetime) -> list[tuple[str, str]]:
-        requests = schedule(
-            dg.build_schedule_context(
-                instance=instance,
-                scheduled_execution_time=now,
-                repository_def=definitions.get_repository_def(),
-                resources=resources,
-            )
-        )
+        # Closed at the end: it opens the instance once more, and that one would stay Dagster's current one.
+        with dg.build_schedule_context(
+            instance=instance,
+            scheduled_execution_time=now,
+            repository_def=definitions.get_repository_def(),
+            resources=resources,
+        ) as context:
+            requests = schedule(context)
         assert isinstance(requests, list)
         ranges = []
         for request in requests:

@@ -215,12 +215,13 @@ def test_the_first_report_comes_as_soon_as_there_is_something_to_tell_and_then_o
     day: datetime,
 ) -> None:
     def tick() -> Sequence[dg.RunRequest] | dg.RunRequest | dg.SkipReason:
-        context = dg.build_schedule_context(
+        # Closed at the end: it opens the instance once more, and that one would stay Dagster's current one.
+        with dg.build_schedule_context(
             instance=instance,
             scheduled_execution_time=datetime.now(UTC),
             resources={"store": Store(database_url=database_url)},
-        )
-        return station_report_schedule(context)  # type: ignore[return-value]
+        ) as context:
+            return station_report_schedule(context)  # type: ignore[return-value]
 
     assert isinstance(tick(), dg.SkipReason)
 
