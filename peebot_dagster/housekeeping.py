@@ -24,13 +24,18 @@ class Maintenance:
 
 
 def maintain_store(connection: psycopg.Connection) -> Maintenance:
-    """Make the chunks of the next days and drop what is too old by the settings, in one transaction."""
+    """Make the chunks of the next days and drop what is too old by the settings and the clock of the store.
+
+    In two transactions: what takes long and makes nobody wait comes before what readers wait for.
+    """
     with connection.transaction():
-        rows = connection.execute(
-            "SELECT reading_chunks_dropped, minute_chunks_dropped, rejections_dropped FROM maintain_store()"
-        )
-        (dropped,) = rows.fetchall()
-    return Maintenance(*dropped)
+        ((rejections,),) = connection.execute("SELECT drop_old_rejections_now()").fetchall()
+    with connection.transaction():
+        ((days, weeks, more_rejections),) = connection.execute(
+            "SELECT reading_chunks_dropped, minute_chunks_dropped, rejections_dropped"
+            " FROM maintain_store_now()"
+        ).fetchall()
+    return Maintenance(days, weeks, rejections + more_rejections)
 
 
 @dataclass(frozen=True)
@@ -41,17 +46,27 @@ class Ordering:
     left: Mapping[datetime, str]
 
 
-def order_chunks(connection: psycopg.Connection, as_of: datetime, at_most: int | None = None) -> Ordering:
+def order_chunks(
+    connection: psycopg.Connection, as_of: datetime | None = None, at_most: int | None = None
+) -> Ordering:
     """Put each day of readings that was over at `as_of` (UTC) in the order in which it is read, once.
 
+    `as_of` None: now, by the clock of the store; only its owner may say another time.
     The newest first, each in a transaction of its own; meanwhile who reads or stores readings of this day
     waits. No more than `at_most` days; what does not succeed is left for the next time, too. Raises
     ValueError within a transaction: it would hold all days until its end.
     """
     if connection.info.transaction_status is not TransactionStatus.IDLE:
         raise ValueError("each chunk wants a transaction of its own, and one is open")
+    asked = () if as_of is None else (as_of,)
+    to_order = (
+        "SELECT starts_at FROM chunks_to_order()"
+        if as_of is None
+        else "SELECT starts_at FROM chunks_to_order(%s)"
+    )
+    order = "SELECT order_chunk_now(%s)" if as_of is None else "SELECT order_chunk(%s, %s)"
     with connection.transaction():
-        starts = connection.execute("SELECT starts_at FROM chunks_to_order(%s)", (as_of,)).fetchall()
+        starts = connection.execute(to_order, asked).fetchall()
     ordered: list[datetime] = []
     left: dict[datetime, str] = {}
     for (start,) in starts:
@@ -59,7 +74,7 @@ def order_chunks(connection: psycopg.Connection, as_of: datetime, at_most: int |
             break
         try:
             with connection.transaction():
-                ((is_done,),) = connection.execute("SELECT order_chunk(%s, %s)", (start, as_of)).fetchall()
+                ((is_done,),) = connection.execute(order, (start, *asked)).fetchall()
         except _TRY_AGAIN as error:
             left[start] = error.diag.message_primary or type(error).__name__
         else:

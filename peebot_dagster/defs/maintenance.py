@@ -108,7 +108,7 @@ def order_store(context: dg.OpExecutionContext, store: Store) -> None:
     A few each night, the newest first; a day that somebody uses just then is left for the next night, too.
     """
     with store.connect() as connection:
-        done = order_chunks(connection, datetime.now(UTC), ORDERED_DAYS_PER_NIGHT)
+        done = order_chunks(connection, at_most=ORDERED_DAYS_PER_NIGHT)
     context.log.info(f"{len(done.ordered)} days of readings put in order")
     for day, reason in done.left.items():
         context.log.warning(f"the readings of {day:%Y-%m-%d} are left as they are until next night: {reason}")

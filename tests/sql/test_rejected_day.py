@@ -12,6 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg.types.json import Jsonb
 
+from peebot_dagster.housekeeping import Maintenance, maintain_store
+
 pytestmark = pytest.mark.every_edition(one_connection=True)
 
 DAY = timedelta(days=1)
@@ -118,3 +120,22 @@ def test_retention_makes_nobody_wait_who_stores_a_rejection(database_url: str) -
         daemon.commit()
         retention.commit()
         assert counted(daemon) == [((NOON + 40 * DAY).replace(hour=0), 2, 2)]
+
+
+@pytest.mark.several_connections
+def test_rejections_are_gone_before_anybody_could_have_to_wait_for_the_readings(database_url: str) -> None:
+    with psycopg.connect(database_url) as retention, psycopg.connect(database_url) as reader:
+        reject(retention, [(NOON, {})])
+        retention.execute("SELECT create_telemetry_chunks(%s, %s)", (NOON, NOON))
+        retention.execute(
+            "INSERT INTO telemetry_reading VALUES (1, %s, %s, 1, '1', 24, false, 1)", (NOON, NOON)
+        )
+        retention.execute("ALTER FUNCTION drop_chunk SET lock_timeout = '100ms'")
+        retention.commit()
+        reader.execute("SELECT count(*) FROM telemetry_reading")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            maintain_store(retention)
+        assert counted(retention) == []
+        retention.commit()
+        reader.commit()
+        assert maintain_store(retention) == Maintenance(1, 0, 0)

@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
+from peebot_dagster.housekeeping import Maintenance, Ordering, maintain_store, order_chunks
+
 pytestmark = pytest.mark.every_edition
 
 DAY = datetime(2025, 3, 1, tzinfo=UTC)
@@ -52,7 +54,10 @@ def test_the_ingest_role_stores_readings_and_neither_changes_nor_deletes_one(
         "INSERT INTO setting VALUES ('x', 1)",
         "CREATE TABLE own (x integer)",
         "SELECT maintain_store()",
+        "SELECT maintain_store_now()",
+        "SELECT drop_old_rejections_now()",
         "SELECT order_chunk('2025-03-01Z')",
+        "SELECT order_chunk_now('2025-03-01Z')",
         "DELETE FROM rejected_day",
         "SELECT drop_old_telemetry('1 day')",
         "SELECT change_setting('raw_retention_days', 1)",
@@ -80,7 +85,10 @@ def test_the_reader_reads_everything_and_changes_nothing(
         "SELECT create_telemetry_chunks('2030-01-01Z', '2030-01-01Z')",
         "SELECT create_minute_chunks('2030-01-01Z', '2030-01-01Z')",
         "SELECT maintain_store()",
+        "SELECT maintain_store_now()",
+        "SELECT drop_old_rejections_now()",
         "SELECT order_chunk('2025-03-01Z')",
+        "SELECT order_chunk_now('2025-03-01Z')",
         "SELECT drop_old_telemetry('1 day')",
         "SELECT drop_old_minutes('1 day')",
         "SELECT change_setting('raw_retention_days', 1)",
@@ -92,34 +100,57 @@ def test_the_reader_reads_everything_and_changes_nothing(
 def test_dagsters_role_computes_minutes_and_keeps_house_but_leaves_readings_alone(
     filled: None, login_as: Callable[[str], str], connection: psycopg.Connection
 ) -> None:
+    connection.execute(
+        "INSERT INTO rejected_reading (item_id, fields, reason, received_at) VALUES ('X', '{}', 'y', %s)",
+        (DAY,),
+    )
+    connection.commit()
     url = login_as("peebot_dagster")
     with psycopg.connect(url) as dagster:
         dagster.execute("SELECT refresh_telemetry_minute(%s, %s)", (DAY, DAY + timedelta(days=8)))
         assert dagster.execute("SELECT count(*) FROM telemetry_minute").fetchone() == (1,)
-        assert dagster.execute("SELECT order_chunk(%s)", (DAY,)).fetchone() == (True,)
-        assert dagster.execute("SELECT reading_chunks_dropped FROM maintain_store()").fetchone() == (1,)
+        assert dagster.execute("SELECT order_chunk_now(%s)", (DAY,)).fetchone() == (True,)
+        dagster.commit()
+        assert maintain_store(dagster) == Maintenance(1, 0, 1)
+        assert order_chunks(dagster) == Ordering((), {})
     assert connection.execute("SELECT count(*) FROM telemetry_reading").fetchone() == (0,)
     for forbidden in (
         INSERT_READING,
         "DELETE FROM telemetry_reading",
         "DELETE FROM link_interval",
         "UPDATE setting SET value = 1",
+        # By a clock of their own nothing would be left.
+        "SELECT maintain_store('2100-01-01Z', '0')",
+        "SELECT maintain_store()",
+        "SELECT drop_old_rejections('0', '2100-01-01Z')",
+        "SELECT order_chunk('2025-03-01Z', '2100-01-01Z')",
+        "SELECT order_chunk('2025-03-01Z')",
         "SELECT create_telemetry_chunks('2030-01-01Z', '2030-01-01Z')",
     ):
         assert not allowed(url, forbidden), forbidden
 
 
 def test_nobody_can_slip_a_table_of_their_own_under_what_runs_with_the_owners_rights(
-    filled: None, login_as: Callable[[str], str], connection: psycopg.Connection
+    login_as: Callable[[str], str], connection: psycopg.Connection
 ) -> None:
+    kept = datetime.now(UTC) - timedelta(days=20)
+    connection.execute("SELECT create_telemetry_chunks(%s, %s)", (kept, kept))
+    connection.execute("INSERT INTO telemetry_reading VALUES (1, %s, %s, 1, '1', 24, false, 1)", (kept, kept))
+    connection.execute(
+        "INSERT INTO rejected_reading (item_id, fields, reason, received_at) VALUES ('X', '{}', 'y', %s)",
+        (kept,),
+    )
+    connection.commit()
     with psycopg.connect(login_as("peebot_dagster")) as dagster:
         # Were it taken for the real one, everything would be dropped.
         dagster.execute("CREATE TEMPORARY TABLE setting (key text, value integer)")
-        dagster.execute("INSERT INTO setting VALUES ('raw_retention_days', 1), ('minute_retention_days', 1)")
+        dagster.execute(
+            "INSERT INTO setting VALUES ('raw_retention_days', 1), ('minute_retention_days', 1),"
+            " ('rejected_retention_days', 1)"
+        )
         dagster.execute("SET search_path = pg_temp, public")
-        dropped = dagster.execute(
-            "SELECT * FROM maintain_store(%s, '0')", (DAY + timedelta(days=20),)
-        ).fetchone()
+        assert dagster.execute("SELECT public.drop_old_rejections_now()").fetchone() == (0,)
+        dropped = dagster.execute("SELECT * FROM public.maintain_store_now()").fetchone()
     assert dropped == (0, 0, 0)
     definers = connection.execute(
         "SELECT proname FROM pg_proc WHERE prosecdef AND pronamespace = current_schema()::regnamespace"
