@@ -91,10 +91,13 @@ def dagster_daemon(database_url: str, environment: Mapping[str, str]) -> Child:
     )
 
 
-def redis_server(command: str, folder: Path, port: int) -> Child:
-    """Redis on loopback, as the broker of the workers; a run that it forgets is failed by run monitoring."""
-    options = ("--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no")
-    return Child("redis", (command, *options, "--dir", str(folder)))
+def redis_server(command: str, folder: Path, socket_path: Path) -> Child:
+    """Redis as the broker of the workers; a run that it forgets is failed by run monitoring.
+
+    On a socket that is the user's own: who may write to it has their runs executed.
+    """
+    options = ("--port", "0", "--unixsocket", str(socket_path), "--unixsocketperm", "700")
+    return Child("redis", (command, *options, "--save", "", "--appendonly", "no", "--dir", str(folder)))
 
 
 def celery_worker(database_url: str, environment: Mapping[str, str]) -> Child:
@@ -132,6 +135,17 @@ def listens(port: int) -> Callable[[], bool]:
         with socket.socket() as probe:
             probe.settimeout(1.0)
             return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    return ask
+
+
+def listens_at(path: Path) -> Callable[[], bool]:
+    """A question for `Supervisor.wait_for`: does somebody listen on this socket in the file system?"""
+
+    def ask() -> bool:
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(1.0)
+            return probe.connect_ex(str(path)) == 0
 
     return ask
 

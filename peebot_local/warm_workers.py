@@ -6,15 +6,17 @@ import importlib.util
 import os
 import shutil
 from collections.abc import Mapping
+from urllib.parse import quote
 
-from peebot_local.embedded_postgres import free_port
 from peebot_local.errors import MendableError
 from peebot_local.home import Home
-from peebot_local.services import celery_worker, listens, redis_server
+from peebot_local.services import celery_worker, listens_at, redis_server
 from peebot_local.supervisor import Supervisor
 
 BROKER = "PEEBOT_CELERY_BROKER"
 _READY_TIMEOUT_S = 60.0
+_LONGEST_SOCKET_PATH = 103
+"""In bytes: what the address of a socket has room for on macOS; four more on Linux."""
 
 
 def start_broker(home: Home, supervisor: Supervisor) -> dict[str, str]:
@@ -28,10 +30,15 @@ def start_broker(home: Home, supervisor: Supervisor) -> dict[str, str]:
         raise MendableError(
             f"there is no redis-server here; install it (Debian: apt install redis-server), or set {BROKER}"
         )
-    port = free_port()
-    supervisor.start(redis_server(command, home.path, port))
-    supervisor.wait_for(listens(port), "redis", _READY_TIMEOUT_S)
-    return {BROKER: f"redis://127.0.0.1:{port}/0"}
+    socket_path = home.path.absolute() / "redis.sock"
+    if len(os.fsencode(socket_path)) > _LONGEST_SOCKET_PATH:
+        raise MendableError(
+            f"the path of {home.path} is too long for the socket of a Redis; "
+            f"set PEEBOT_HOME to a shorter one, or set {BROKER}"
+        )
+    supervisor.start(redis_server(command, home.path, socket_path))
+    supervisor.wait_for(listens_at(socket_path), "redis", _READY_TIMEOUT_S)
+    return {BROKER: f"redis+socket://{quote(str(socket_path))}?virtual_host=0"}
 
 
 def start_worker(supervisor: Supervisor, database_url: str, environment: Mapping[str, str]) -> None:
