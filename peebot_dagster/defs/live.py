@@ -14,7 +14,7 @@ import psycopg
 
 from peebot_dagster.defs.detectors import RAN_WITHOUT_ERROR, events_key, events_table, hour_metadata
 from peebot_dagster.defs.partitions import HOURS, hour_key, steps
-from peebot_dagster.defs.posts import SETTINGS_ERRORS, posting_is_due, posts_job
+from peebot_dagster.defs.posts import SETTINGS_ERRORS, posting_complaint, posting_is_due, posts_job
 from peebot_dagster.defs.resources import Store
 from peebot_dagster.detection import detect_span, last_error, record_failure
 from peebot_dagster.detectors.detector import Detector
@@ -134,7 +134,7 @@ class LiveDetection:
     def posting_is_due(self, instance: dg.DagsterInstance) -> tuple[bool, str]:
         """Whether a posting run is due, and what is wrong with the settings of the posts."""
         try:
-            return posting_is_due(instance, self._connection, self.clock()), ""
+            return posting_is_due(instance, self._connection, self.clock()), posting_complaint()
         except SETTINGS_ERRORS as error:
             return False, f" Nothing is posted: {error}."
         finally:

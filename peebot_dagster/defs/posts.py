@@ -18,6 +18,7 @@ from peebot_dagster.posts.outbox import due_actions, publish_everywhere
 from peebot_dagster.posts.policy import PolicyError, PostPolicy
 from peebot_dagster.posts.publishers import (
     PlatformError,
+    destinations,
     platforms_from_environment,
     publishers_from_environment,
 )
@@ -171,6 +172,14 @@ posts_job = dg.define_asset_job(
     tags={"dagster/max_runtime": 300, URGENT: "true"},
     description="Drains the outbox: one run publishes, or declines with a reason, all events that are new.",
 )
+
+
+def posting_complaint() -> str:
+    """What keeps posts from some of the platforms, for people; empty when nothing does.
+
+    One of SETTINGS_ERRORS as in posting_is_due.
+    """
+    return "".join(f" Nothing is posted there: {fault}." for fault in destinations(os.environ).faults)
 
 
 def posting_is_due(instance: dg.DagsterInstance, connection: psycopg.Connection, now: datetime) -> bool:

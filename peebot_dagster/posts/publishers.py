@@ -65,16 +65,26 @@ class Platform:
         """The variables that are not set."""
         return [name for name in self.variables.values() if not environment.get(name, "").strip()]
 
-    def publisher(self, name: str, environment: Mapping[str, str]) -> Publisher:
-        """The publisher with the credentials of the environment, none of which is missing."""
-        variables = {**self.variables, **self.optional}
-        given = {key: environment.get(variable, "").strip() for key, variable in variables.items()}
-        credentials = {key: value for key, value in given.items() if value}
+    def fault(self, name: str, environment: Mapping[str, str]) -> str | None:
+        """Why nothing can be posted here although no credential is missing; None when it can."""
+        given = self._given(environment)
         for key in self.urls:
-            if key in credentials and not _is_safe(credentials[key]):
-                raise PlatformError(f"{variables[key]} must begin with https://")
+            if key in given and not _is_safe(given[key]):
+                return f"{self._all_variables()[key]} must begin with https://"
         if find_spec(self.library) is None:
-            raise PlatformError(f"{self.title} needs the package {self.library}: install peebot[{name}]")
+            return f"{self.title} needs the package {self.library}: install peebot[{name}]"
+        return None
+
+    def _all_variables(self) -> Mapping[str, str]:
+        return {**self.variables, **self.optional}
+
+    def _given(self, environment: Mapping[str, str]) -> dict[str, str]:
+        given = {key: environment.get(name, "").strip() for key, name in self._all_variables().items()}
+        return {key: value for key, value in given.items() if value}
+
+    def publisher(self, name: str, environment: Mapping[str, str]) -> Publisher:
+        """The publisher with the credentials of the environment, of which none is missing or at fault."""
+        credentials = self._given(environment)
         return LatePublisher(name, lambda: self.load(credentials))
 
 
@@ -140,13 +150,34 @@ PLATFORMS: Mapping[str, Platform] = {
 DRY_RUN = "dry_run"
 
 
-def platforms_from_environment(environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
-    """Where posts go, known without loading any library: names of PLATFORMS, or only the dry run.
+@dataclass(frozen=True)
+class Destinations:
+    """Where posts go, by names of PLATFORMS or only the dry run, and what keeps others from it."""
+
+    platforms: tuple[str, ...]
+    faults: tuple[str, ...] = ()
+
+
+def destinations(environment: Mapping[str, str] = os.environ) -> Destinations:
+    """Where posts go, known without loading any library.
 
     PEEBOT_POSTS is `dry_run`, or a list of platforms, as in `x,mastodon`; or it is not set: then all those
-    whose credentials are complete, and a dry run when there are none. PlatformError for anything else: who
-    writes `off` does not want to tweet.
+    whose credentials are complete, and a dry run when there are none. A platform at fault does not keep the
+    others back. PlatformError when none is left, and for anything else: who writes `off` does not want to
+    tweet.
     """
+    named = _named(environment)
+    if named == (DRY_RUN,):
+        return Destinations(named)
+    faults = {name: PLATFORMS[name].fault(name, environment) for name in named}
+    usable = tuple(name for name, fault in faults.items() if fault is None)
+    found = tuple(fault for fault in faults.values() if fault is not None)
+    if not usable:
+        raise PlatformError("; ".join(found))
+    return Destinations(usable, found)
+
+
+def _named(environment: Mapping[str, str]) -> tuple[str, ...]:
     wanted = environment.get("PEEBOT_POSTS", "").strip()
     if wanted == DRY_RUN:
         return (DRY_RUN,)
@@ -165,9 +196,17 @@ def platforms_from_environment(environment: Mapping[str, str] = os.environ) -> t
     return names
 
 
+def platforms_from_environment(environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
+    """The platforms of destinations, which says when there is none."""
+    return destinations(environment).platforms
+
+
 def publishers_from_environment(environment: Mapping[str, str] = os.environ) -> tuple[Publisher, ...]:
-    """The publishers of platforms_from_environment, which says when there is none."""
-    names = platforms_from_environment(environment)
+    """The publishers of destinations, which says when there is none."""
+    found = destinations(environment)
+    for fault in found.faults:
+        log.warning("Nothing is posted there: %s", fault)
+    names = found.platforms
     if not environment.get("PEEBOT_POSTS", "").strip():
         for platform in PLATFORMS.values():
             missing = platform.missing(environment)

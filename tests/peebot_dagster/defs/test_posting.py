@@ -12,10 +12,11 @@ import pytest
 import yaml
 from dagster_shared.serdes import serialize_value
 
-from peebot_dagster.defs.posts import POSTS, posting_is_due, posts_asset
+from peebot_dagster.defs.posts import POSTS, posting_complaint, posting_is_due, posts_asset
 from peebot_dagster.defs.resources import Store
 from peebot_dagster.detectors.detector import Detector
 from peebot_dagster.posts import x_publisher
+from peebot_dagster.posts.publishers import PlatformError
 from tests.peebot_dagster.posts.platforms.bluesky import ACCESS_TOKEN, APP_PASSWORD, HANDLE, FakeBluesky
 from tests.peebot_dagster.posts.platforms.loopback import Answer, LoopbackPlatform
 from tests.peebot_dagster.posts.platforms.mastodon import ACCESS_TOKEN as MASTODON_TOKEN
@@ -203,3 +204,26 @@ def test_a_post_that_a_dead_run_left_claimed_makes_a_run_due_although_nothing_is
     connection.commit()
     assert posting_is_due(instance, connection, now)
     assert not posting_is_due(instance, connection, now - 2 * MINUTE), "it may still be on its way"
+
+
+def test_a_platform_at_fault_is_complained_of_and_a_run_is_due_for_the_others_only(
+    connection: psycopg.Connection, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = datetime.now(UTC)
+    visit(connection, now - MINUTE)
+    for name, value in (("URL", "http://mastodon.example"), ("ACCESS_TOKEN", MASTODON_TOKEN)):
+        monkeypatch.setenv(f"PEEBOT_MASTODON_{name}", value)
+    monkeypatch.setenv("PEEBOT_POSTS", "mastodon")
+    with pytest.raises(PlatformError, match="PEEBOT_MASTODON_URL must begin with https://"):
+        posting_is_due(instance, connection, now)
+
+    for field, secret in X_CREDENTIALS.items():
+        monkeypatch.setenv(f"PEEBOT_X_{field.upper()}", secret)
+    monkeypatch.setenv("PEEBOT_POSTS", "x,mastodon")
+    assert posting_is_due(instance, connection, now)
+    assert "PEEBOT_MASTODON_URL must begin with https://" in posting_complaint()
+    connection.execute(
+        "INSERT INTO post (event_id, platform, state, reason) SELECT event_id, 'x', 'skipped', 'muted'"
+        " FROM detected_event"
+    )
+    assert not posting_is_due(instance, connection, now)

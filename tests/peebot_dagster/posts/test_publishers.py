@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,9 +10,11 @@ import pytest
 from peebot_dagster.posts.outcomes import Message, Publisher, PublishRefused, PublishResult
 from peebot_dagster.posts.publishers import (
     PLATFORMS,
+    Destinations,
     DryRun,
     LatePublisher,
     PlatformError,
+    destinations,
     platforms_from_environment,
     publishers_from_environment,
 )
@@ -100,19 +103,37 @@ def test_a_list_of_platforms_is_taken_in_its_order_and_each_once(credentials: di
     assert platforms_from_environment(environment) == ("mastodon", "x")
 
 
+def only(prefix: str) -> dict[str, str]:
+    return {name: value for name, value in OTHERS.items() if name.startswith(prefix)}
+
+
 @pytest.mark.parametrize("url", ["http://mastodon.example", "mastodon.example", "ftp://x", "http://10.0.0.1"])
-def test_a_credential_is_never_sent_without_tls_beyond_this_machine(url: str) -> None:
-    for name in ("PEEBOT_MASTODON_URL", "PEEBOT_BLUESKY_SERVICE"):
-        with pytest.raises(PlatformError, match=f"{name} must begin with https://"):
-            publishers_from_environment({**OTHERS, name: url})
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [("PEEBOT_MASTODON_URL", "bluesky"), ("PEEBOT_BLUESKY_SERVICE", "mastodon")],
+)
+def test_a_credential_is_never_sent_without_tls_beyond_this_machine_and_the_other_platform_goes_on(
+    url: str, name: str, other: str
+) -> None:
+    fault = f"{name} must begin with https://"
+    for ask in (publishers_from_environment, platforms_from_environment):
+        with pytest.raises(PlatformError, match=f"^{fault}$"):
+            ask({**only(name.rpartition("_")[0]), name: url})
+    for posts in ("", "bluesky,mastodon"):
+        environment = {**OTHERS, name: url, "PEEBOT_POSTS": posts}
+        assert destinations(environment) == Destinations((other,), (fault,))
+        assert [publisher.platform for publisher in publishers_from_environment(environment)] == [other]
 
 
 def test_a_library_that_is_not_installed_is_named_with_the_extra_that_brings_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "atproto", None)
-    with pytest.raises(PlatformError, match=r"Bluesky needs the package atproto: install peebot\[bluesky\]"):
-        publishers_from_environment(OTHERS)
+    fault = "Bluesky needs the package atproto: install peebot[bluesky]"
+    assert destinations(OTHERS) == Destinations(("mastodon",), (fault,))
+    for ask in (publishers_from_environment, platforms_from_environment):
+        with pytest.raises(PlatformError, match=re.escape(fault)):
+            ask(only("PEEBOT_BLUESKY"))
 
 
 def test_a_library_that_fails_to_load_has_certainly_published_nothing(
