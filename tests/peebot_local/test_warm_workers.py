@@ -58,7 +58,7 @@ def test_the_broker_is_a_socket_of_this_user_with_nothing_on_the_network(
         pytest.skip("redis-server is not installed")
     monkeypatch.delenv(BROKER, raising=False)
     # A short path, as a socket needs, with what a URL does not take as it is.
-    with tempfile.TemporaryDirectory(prefix="peebot ü%3f-", dir="/tmp") as folder:  # noqa: S108
+    with tempfile.TemporaryDirectory(prefix="peebot ü%3f-", dir="/tmp") as folder:
         started: list[subprocess.Popen[bytes]] = []
 
         class Supervising:
