@@ -62,17 +62,17 @@ class Matching:
     @property
     def precision(self) -> float:
         """The share of the events that are true; 1 where there is none."""
-        return _share(len(self.pairs), len(self.false))
+        return share(len(self.pairs), len(self.false))
 
     @property
     def recall(self) -> float:
         """The share of the truths that were found; 1 where there is none."""
-        return _share(len(self.pairs), len(self.missed))
+        return share(len(self.pairs), len(self.missed))
 
     @property
     def f1(self) -> float:
         """The harmonic mean of precision and recall."""
-        return _share(2 * len(self.pairs), len(self.false) + len(self.missed))
+        return share(2 * len(self.pairs), len(self.false) + len(self.missed))
 
     def within(self, since: datetime, until: datetime) -> Matching:
         """The part with truths, and false events, that begin in [since, until) (UTC)."""
@@ -141,5 +141,6 @@ def _earliest(event: DetectedEvent) -> datetime:
     return min(event.started_at, datetime.fromisoformat(hidden_since))
 
 
-def _share(right: int, wrong: int) -> float:
+def share(right: int, wrong: int) -> float:
+    """The share that is right; 1 where there is nothing."""
     return right / (right + wrong) if right + wrong else 1.0

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from statistics import quantiles
 from typing import Protocol
 
-from evaluation.matching import Labelled, Matching, Pair, event_types_of
+from evaluation.matching import Labelled, Matching, Pair, event_types_of, share
 from evaluation.replay import Life
 from peebot_dagster.detectors.detector import DetectedEvent
 
@@ -55,15 +55,15 @@ class Score:
 
     @property
     def precision(self) -> float:
-        return _share(self.found, self.false)
+        return share(self.found, self.false)
 
     @property
     def recall(self) -> float:
-        return _share(self.found, self.missed)
+        return share(self.found, self.missed)
 
     @property
     def f1(self) -> float:
-        return _share(2 * self.found, self.false + self.missed)
+        return share(2 * self.found, self.false + self.missed)
 
 
 def score(name: str, matchings: Iterable[Matching], wanted: Callable[[float | None, bool], bool]) -> Score:
@@ -195,7 +195,3 @@ def percentile(values: Sequence[float], percent: int) -> float | None:
     if len(values) < 2:
         return values[0] if values else None
     return quantiles(values, n=100, method="inclusive")[percent - 1]
-
-
-def _share(right: int, wrong: int) -> float:
-    return right / (right + wrong) if right + wrong else 1.0
