@@ -20,6 +20,7 @@ from peebot_dagster.detection import detect_span, last_error, record_failure
 from peebot_dagster.detectors.detector import Detector
 from peebot_dagster.looks import QUICKEST, Agenda, Looks
 from peebot_dagster.store import HOUR, contiguous_spans
+from peebot_dagster.unreported import Unreported
 from peebot_dagster.watch import Watch
 
 SENSORS = ("live_detection", "live_detection_relief")
@@ -44,12 +45,11 @@ REPORTED_HOURS_PER_TICK = 24
 
 @dataclass
 class Tick:
-    """What one evaluation did: `changed` hours and errors by detector, for the reports to Dagster.
+    """What one evaluation did, with the errors by detector.
 
     It looked at `hours`, up to `until` (UTC).
     """
 
-    changed: dict[str, set[datetime]] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
     hours: set[datetime] = field(default_factory=set)
     until: datetime | None = None
@@ -68,12 +68,17 @@ class Tick:
 
 
 class LiveDetection:
-    """One tick's work on one connection. `clock` tells the time (UTC)."""
+    """One tick's work on one connection. `clock` tells the time (UTC); `unreported` outlives the tick."""
 
     def __init__(
-        self, connection: psycopg.Connection, detectors: Sequence[Detector], clock: Callable[[], datetime]
+        self,
+        connection: psycopg.Connection,
+        detectors: Sequence[Detector],
+        clock: Callable[[], datetime],
+        unreported: Unreported,
     ) -> None:
         self._connection = connection
+        self._unreported = unreported
         self._detectors = {detector.name: detector for detector in detectors}
         self.clock = clock
         self._looks = Looks(connection, detectors)
@@ -121,10 +126,9 @@ class LiveDetection:
             tick.errors[detector.name] = error
             tick.news = tick.news or error != self._errors_before[detector.name]
             return
+        self._unreported.add(detector.name, result.changed_hours)
         hours = [hour for hour, _ in steps(start, end, HOUR)]
         self._looks.record(detector, hours, result, now)
-        if result.changed_hours:
-            tick.changed.setdefault(detector.name, set()).update(result.changed_hours)
         tick.news = tick.news or bool(result.new or result.retracted)
         tick.changes += len(result.new) + len(result.updated) + len(result.retracted)
         tick.hours |= set(hours)
@@ -144,8 +148,12 @@ class LiveDetection:
         """What Dagster is told: the hours whose events have changed, and how each detector fares."""
         reports: list[dg.AssetMaterialization | dg.AssetCheckEvaluation] = []
         for name, detector in self._detectors.items():
-            changed = sorted(self.tick.changed.get(name, ()), reverse=True)[:REPORTED_HOURS_PER_TICK]
-            materializations = _materializations(self._connection, detector, changed)
+            changed = self._unreported.take(name, REPORTED_HOURS_PER_TICK)
+            try:
+                materializations = _materializations(self._connection, detector, changed)
+            except psycopg.Error:
+                self._unreported.add(name, changed)
+                raise
             reports += materializations
             error = last_error(self._connection, detector)
             # The UI shows a check for the latest materialisation only, so it goes along with each.
@@ -203,7 +211,7 @@ def live_detection_sensors(
 ) -> list[dg.SensorDefinition]:
     """The sensors that keep watch over these detectors, each for a `turn`; zero: one look and no waiting."""
 
-    requests = PostingRequests()
+    requests, unreported = PostingRequests(), Unreported()
 
     def live_sensor(name: str) -> dg.SensorDefinition:
         # Below the sensor daemon's own loop of 5 s: an interval of 5 beats against it and skips every other.
@@ -225,7 +233,7 @@ def live_detection_sensors(
                     watch = Watch(watching)
                     if not watch.take(STAND_BY):
                         return dg.SensorResult(skip_reason="The other sensor keeps watch.")
-                    live = LiveDetection(connection, detectors, clock)
+                    live = LiveDetection(connection, detectors, clock, unreported)
                     due, complaint = _watch(live, watch, context.instance, requests, turn)
                 # The twin has the watch now.
                 reports = live.reports()
