@@ -65,10 +65,12 @@ def _hourly(bins: BinnedLevel, limit: float, sign: int) -> Iterator[tuple[Foreca
     """The forecast of each full hour that has one, and until when (microseconds since 1970 UTC) it was pumped
     before."""
     fast = np.union1d(fast_bins(bins, 1), fast_bins(bins, -1))
+    # A slope is known once the last bin that it spans is seen; in a gap, once the gap is bridged.
+    seen_bins = np.flatnonzero(~np.isnan(bins.seen))
+    known_from = seen_bins[np.searchsorted(seen_bins, fast + REACH)]
     hour_bins = HOUR // BIN
     for now in range(-bins.first % hour_bins, bins.seen.size + 1, hour_bins):
-        # Whether a bin is fast is known once the bins that its slope spans are over.
-        pumped = fast[fast < now - REACH]
+        pumped = fast[known_from < now]
         start = max(now - HISTORY, int(pumped[-1]) + REACH + 1 if pumped.size else 0, 0)
         seen = np.arange(start, now)[~np.isnan(bins.seen[start:now])]
         if seen.size < LEAST_HISTORY or seen[-1] < now - REACH:

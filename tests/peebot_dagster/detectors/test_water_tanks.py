@@ -232,6 +232,18 @@ def test_a_forecast_does_not_change_with_what_comes_later(window: Make) -> None:
     assert calm[0] == of_type(refilled, "clean_water_low_forecast")[0]
 
 
+def test_a_forecast_made_in_a_gap_does_not_change_with_what_comes_after_the_gap(window: Make) -> None:
+    course = ((7.7, -1.5), (1, 30.0), (4, -1.0))
+    whole = window(course, start=49, item=CLEAN, away=[(7.67, 8.35)])
+    then = MIDNIGHT + timedelta(hours=8.1)
+    readings = whole.readings[whole.readings["ts"] < then]
+    (live, *_) = whole.live or ()
+    early = of_type(DETECTOR.detect(Window(whole.start, then, readings, (live,))), "clean_water_low_forecast")
+    assert [hours(event.started_at) for event in early] == [8]
+    late = of_type(DETECTOR.detect(whole), "clean_water_low_forecast")
+    assert [event for event in late if event.started_at < then] == early
+
+
 def test_after_a_fill_a_new_approach_has_a_new_forecast(window: Make) -> None:
     course = ((22, -1.0), (0.3, 20.0), (14, -1.0))
     events = DETECTOR.detect(window(course, start=45, item=CLEAN))
