@@ -93,7 +93,7 @@ class SignalDetector:
             event_type="signal_loss",
             item=self.clock_item,
             started_at=moment_of(loss.begin),
-            ended_at=moment_of(min(loss.end, loss.begin + LONGEST_LOSS)) if is_over or is_long else None,
+            ended_at=moment_of(loss.end) if is_over else None,
             state="closed" if is_over or is_long else "open",
             confidence=0.5 if hidden else 0.95 if loss.announced else 0.85,
             payload={

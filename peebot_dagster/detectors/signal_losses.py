@@ -95,18 +95,23 @@ def _by_link(window: Window, intervals: Iterable[LiveInterval], announcements: T
     else:
         lost = [(microseconds(i.start), min(microseconds(i.end), end)) for i in window.lost]
     live_starts, live_ends = [a for a, _ in live], [b for _, b in live]
+
+    def is_over(until: int) -> bool:
+        # The record of a loss that goes on ends where it was written last, a little before the window's end.
+        return until < end and (end - until > _EDGE or _any_near(live_starts, until))
+
     # Without LOS intervals the first loss may be older than the window.
     cut = start if window.lost is None else None
     return [
         Loss(
             begin=begin,
             end=until,
-            is_over=until < end,
+            is_over=is_over(until),
             announced=_any_between(
                 announcements, begin - _ANNOUNCED_BEFORE, min(until, begin + LONGEST_LOSS)
             ),
             begin_hidden=begin >= start and not _any_near(live_ends, begin),
-            end_hidden=until < end and not _any_near(live_starts, until),
+            end_hidden=is_over(until) and not _any_near(live_starts, until),
             true_begin=begin != cut,
             begin_of_record=window.lost is not None,
         )

@@ -133,7 +133,7 @@ def test_a_record_without_the_clock_tells_nothing() -> None:
 def test_a_loss_longer_than_a_quarter_of_an_hour_is_told_by_its_begin_and_by_the_return() -> None:
     window = record(ticking((0, 100), (8000, 8100)), end=8100)
     assert story(window) == [
-        ("signal_loss", 99, 999, "closed"),
+        ("signal_loss", 99, None, "closed"),
         ("signal_return", 8000, 8000, "closed"),
     ]
     loss, _ = DETECTOR.detect(window)
@@ -166,6 +166,13 @@ def test_a_loss_beside_an_outage_of_ours_may_be_longer_than_what_is_known_of_it(
 
 def test_while_the_station_is_not_heard_the_loss_is_open() -> None:
     assert story(linked([(0, 100)], [(100, 900)], end=150)) == [("signal_loss", 100, None, "open")]
+
+
+def test_a_loss_that_was_written_down_until_a_second_ago_goes_on() -> None:
+    assert story(linked([(0, 100)], [(100, 149)], end=150)) == [("signal_loss", 100, None, "open")]
+    assert story(linked([(0, 100)], [(100, 140)], end=150)) == [("signal_loss", 100, 140, "closed")]
+    live_again = linked([(0, 100), (149, 150)], [(100, 149)], end=150)
+    assert story(live_again) == [("signal_loss", 100, 149, "closed")]
 
 
 def test_a_tick_that_told_of_the_loss_is_found_beside_the_link_s_record() -> None:
