@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-import numpy as np
-
 from peebot_dagster.detectors.detector import DetectedEvent, Window, event_id
 from peebot_dagster.detectors.eclipse import beta_of_night, night_seconds
-from peebot_dagster.detectors.level_readings import GOOD_STATUS_CLASS, microseconds, moment_of
+from peebot_dagster.detectors.held_values import HeldValues, held_values
+from peebot_dagster.detectors.level_readings import microseconds, moment_of
 from peebot_dagster.detectors.sunlight import BREAK, FLICKER, MINUTE, SECOND, Dark, dark_stretches
 
 PERIOD_S = 5574.0
@@ -25,7 +24,6 @@ _LEAST_SEEN = MINUTE
 
 ORBIT = (90 * MINUTE, 96 * MINUTE)
 """From sunset to sunset."""
-_TOO_SOON = 85 * MINUTE
 _UNLIKE = 240.0
 _BETA_LASTS = 12 * 60 * MINUTE
 
@@ -90,19 +88,20 @@ class OrbitDetector:
         nights = [night for dark in stretches if (night := _night(dark, watermark)) is not None]
         sunsets = [night.dark.begin for night in nights if night.seen_whole]
         start = microseconds(window.start)
+        betas = held_values(window, self.beta_item, -90.0, 90.0)
         return [
-            self._event(window, night, _earlier(sunsets, night.dark.begin))
+            self._event(betas, night, _earlier(sunsets, night.dark.begin))
             for night in nights
             if night.dark.begin >= start
         ]
 
-    def _event(self, window: Window, night: _Night, earlier: Sequence[int]) -> DetectedEvent:
+    def _event(self, betas: HeldValues, night: _Night, earlier: Sequence[int]) -> DetectedEvent:
         dark = night.dark
         started_at = moment_of(dark.begin)
         ended_at = None if not night.is_over else moment_of(_end(dark))
         lasted = (_end(dark) - dark.begin) / SECOND if night.seen_whole else None
         period = _period(dark, earlier)
-        beta = self._beta(window, dark.begin)
+        beta = _told_beta(betas, dark.begin)
         expected = None if beta is None else night_seconds(beta, period or PERIOD_S)
         estimate = None if lasted is None else beta_of_night(lasted, period or PERIOD_S)
         confidence, reasons = _judge(night, lasted, period, bool(earlier), expected)
@@ -128,23 +127,12 @@ class OrbitDetector:
             },
         )
 
-    def _beta(self, window: Window, moment: int) -> float | None:
-        """The beta angle (degrees) that was last told up to a moment, unless it was bad or long ago."""
-        frame = window.readings
-        frame = frame[frame["item"] == self.beta_item]
-        if frame.empty:
-            return None
-        utc = frame["ts"].dt.tz_convert("UTC").dt.tz_localize(None)
-        at = utc.to_numpy(dtype="datetime64[us]").astype(np.int64)
-        value = frame["value"].to_numpy(dtype=np.float64, na_value=np.nan)
-        status = frame["status_class"].astype("Float64").to_numpy(dtype=np.float64, na_value=np.nan)
-        value = np.where(np.isnan(status) | (status == GOOD_STATUS_CLASS), value, np.nan)
-        told = np.flatnonzero((at <= moment) & (at >= moment - _BETA_LASTS))
-        if not told.size:
-            return None
-        latest = told[at[told] == at[told].max()]
-        angle = float(np.max(value[latest]))
-        return angle if abs(angle) <= 90.0 else None
+
+def _told_beta(betas: HeldValues, moment: int) -> float | None:
+    """The beta angle (degrees) that was last told up to a moment, unless it was bad or long ago."""
+    position = betas.position(moment)
+    is_old = position < 0 or moment - int(betas.at[position]) > _BETA_LASTS
+    return None if is_old else betas.holding(moment)
 
 
 def _night(dark: Dark, watermark: int) -> _Night | None:
