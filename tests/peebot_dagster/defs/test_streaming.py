@@ -14,8 +14,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from peebot_dagster.detection import catch_up, detect_span
+from peebot_dagster.detection import detect_span, stale_hours
 from peebot_dagster.detectors.urine_tank import UrineTankDetector
+from peebot_dagster.store import contiguous_spans
 
 StoreReadings = Callable[[Sequence[tuple[datetime, float]]], None]
 
@@ -66,7 +67,8 @@ def test_two_real_days_streamed_in_random_pieces_give_the_events_of_one_backfill
         piece, rest = rest[:size], rest[size:]
         connection.execute(link, (piece[-1][0],))
         store_readings(piece)
-        catch_up(connection, detector, 72)
+        for start, end in contiguous_spans(stale_hours(connection, detector.name)):
+            detect_span(connection, detector, start, end)
     streamed = events(connection)
 
     connection.execute("DELETE FROM detected_event")
