@@ -22,12 +22,14 @@ class HeldValues:
 
     `at` and `end` are in microseconds since 1970 UTC. A reading that cannot be trusted has the value NaN:
     from then on nothing is known until the next one. So what held at a moment is known from the last reading
-    before it alone, wherever the window starts.
+    before it alone, wherever the window starts. `is_snapshot` tells which of them came as the first state
+    after a (re)connection, so that others may have been missed before; None: none did.
     """
 
     at: npt.NDArray[np.int64]
     value: npt.NDArray[np.float64]
     end: int
+    is_snapshot: npt.NDArray[np.bool_] | None = None
 
     def position(self, at: int) -> int:
         """The reading that holds at a moment, as its position; -1 before the first one."""
@@ -78,11 +80,15 @@ def held_values(window: Window, item: str, least: float, greatest: float) -> Hel
     good = (np.isnan(status) | (status == GOOD_STATUS_CLASS)) & (value >= least) & (value <= greatest)
     value = np.where(good, value, np.nan)
 
-    order = np.lexsort((value, good, at))
+    snapshot = np.zeros(at.size, dtype=np.bool_)
+    if "is_snapshot" in frame:
+        snapshot = frame["is_snapshot"].to_numpy(dtype=np.bool_)
+
+    order = np.lexsort((snapshot, value, good, at))
     order = order[at[order] < end]
-    at, value = at[order], value[order]
+    at, value, snapshot = at[order], value[order], snapshot[order]
     is_first = np.ones(at.size, dtype=np.bool_)
     is_first[1:] = (np.diff(at) != 0) | ~(
         (value[1:] == value[:-1]) | (np.isnan(value[1:]) & np.isnan(value[:-1]))
     )
-    return HeldValues(at[is_first], value[is_first], end)
+    return HeldValues(at[is_first], value[is_first], end, snapshot[is_first])

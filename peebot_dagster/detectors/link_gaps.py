@@ -62,13 +62,16 @@ class LinkGaps:
         return self._starts[gap] if gap >= 0 and at - self._ends[gap] <= CATCH_UP else None
 
     def hiding(self, held: HeldValues, position: int) -> Hiding | None:
-        """Whether the change that a reading tells was out of sight, for want of the link or of trusted
-        readings. There must be a reading before it."""
+        """Whether the change that a reading tells was out of sight, for want of the link, of a connection or
+        of trusted readings. There must be a reading before it."""
         at = int(held.at[position])
         previous = trusted_before(held, position)
         earliest = at - MEMORY if previous is None else int(held.at[previous])
         away = self.away_since(at)
         since = [max(earliest, away)] if away is not None else []
+        if away is None and held.is_snapshot is not None and held.is_snapshot[position]:
+            # A connection that was away for too short a time, or of which nothing is known.
+            since.append(earliest)
         if previous != position - 1:
             since.append(earliest if previous is None else int(held.at[previous + 1]))
         if not since or at - min(since) <= SHORTEST_HIDING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pandas as pd
@@ -131,6 +132,19 @@ def test_a_link_that_was_away_for_hours_tells_only_that_it_was_long() -> None:
     (change,) = changes(window([(0, 4), (9000, 5)], 0, 9100, [(100, 8999)]))
     assert change.hiding is not None
     assert change.hiding.since is None
+
+
+def test_a_change_that_a_snapshot_tells_happened_at_some_time_since_the_reading_before_it() -> None:
+    view = window([(0, 4), (300, 5), (400, 7)], 0, 5000, [])
+    snapshots = view.readings.assign(is_snapshot=[True, True, False])
+    first, second = changes(replace(view, readings=snapshots))
+    assert first.hiding is not None
+    assert first.hiding.since == microseconds(at(0))
+    assert second.hiding is None
+    with_gap = replace(window([(0, 4), (300, 5), (400, 7)], 0, 5000, [(200, 299)]), readings=snapshots)
+    first, _ = changes(with_gap)
+    assert first.hiding is not None
+    assert first.hiding.since == microseconds(at(200))
 
 
 def test_where_nothing_is_known_about_the_link_nothing_is_hidden() -> None:
