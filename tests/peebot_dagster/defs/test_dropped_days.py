@@ -7,8 +7,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from peebot_dagster.detection import catch_up, detect_span
+from peebot_dagster.detection import DetectionResult, detect_span, stale_hours
 from peebot_dagster.detectors.detector import Detector
+from peebot_dagster.store import contiguous_spans
 
 StoreReadings = Callable[[Sequence[tuple[datetime, float]]], None]
 
@@ -30,13 +31,19 @@ def two_days(
     times = [3 * HOUR, 10 * HOUR, DAY - MINUTE, DAY + 5 * MINUTE, DAY + 3 * HOUR, 2 * DAY - HOUR]
     store_readings([(day, 5.0), *((day + at, 10.0 + 5 * i) for i, at in enumerate(times))])
     store_readings([(day + 2 * DAY + HOUR, 35)])
-    catch_up(connection, jump, 1000)
+    catch_up(connection, jump)
     before = events(connection)
     assert len(before) == len(times)
     connection.commit()
     connection.execute("SELECT drop_old_telemetry('1 day', %s)", (day + 2 * DAY,))
     connection.commit()
     return before
+
+
+def catch_up(connection: psycopg.Connection, detector: Detector) -> list[DetectionResult]:
+    """Detect over all that is stale."""
+    spans = contiguous_spans(stale_hours(connection, detector.name))
+    return [detect_span(connection, detector, start, end) for start, end in spans]
 
 
 def events(connection: psycopg.Connection) -> list[Any]:
@@ -63,7 +70,7 @@ def test_a_late_reading_for_a_dropped_day_is_no_evidence_against_the_day(
 ) -> None:
     store_readings([(day + 3 * HOUR + MINUTE, 90), (day + 10 * HOUR, 7)])
 
-    changed = [hour for result in catch_up(connection, jump, 1000).results for hour in result.changed_hours]
+    changed = [hour for result in catch_up(connection, jump) for hour in result.changed_hours]
 
     assert changed == []
     assert events(connection) == two_days
@@ -79,7 +86,7 @@ def test_days_whose_readings_are_there_are_judged_as_ever(
     assert two_days[-2][1] == day + DAY + 3 * HOUR
     store_readings([(day + DAY + 3 * HOUR - MINUTE, 29)])
 
-    catch_up(connection, jump, 1000)
+    catch_up(connection, jump)
 
     states = {started_at: state for _, started_at, state, *_ in events(connection)}
     assert states[day + DAY + 3 * HOUR] == "retracted"
@@ -95,7 +102,7 @@ def test_a_replay_that_goes_on_where_a_dropped_day_ended_is_detected_from_its_fi
 ) -> None:
     live_link(day, day + DAY)
     store_readings([(day, 5), (day + 23 * HOUR, 5)])
-    catch_up(connection, jump, 1000)
+    catch_up(connection, jump)
     connection.execute("SELECT drop_old_telemetry('1 day', %s)", (day + 2 * DAY,))
     connection.commit()
 
