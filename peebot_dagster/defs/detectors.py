@@ -107,7 +107,8 @@ def detector_asset(detector: Detector) -> dg.AssetsDefinition:
 
 
 def _description(detector: Detector) -> str:
-    summary = (type(detector).__doc__ or detector.name).strip().splitlines()[0]
+    first_paragraph = (type(detector).__doc__ or detector.name).strip().split("\n\n")[0]
+    summary = " ".join(first_paragraph.split())
     return (
         f"{summary}\n\nEvents: {', '.join(detector.event_types)}. Watches {', '.join(detector.items)}. "
         "The sensors `live_detection` keep the running hour up to date within seconds; the schedule "

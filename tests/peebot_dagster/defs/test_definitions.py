@@ -108,6 +108,13 @@ def test_everybody_who_looks_finds_out_what_an_asset_is_and_whose() -> None:
         assert is_table == ("dagster/column_schema" in node.metadata)
 
 
+def test_the_description_of_a_detectors_asset_begins_with_whole_sentences() -> None:
+    for detector in DETECTORS.values():
+        description = defs.resolve_asset_graph().get(dg.AssetKey(f"{detector.name}_events")).description
+        assert description is not None
+        assert description.split("\n\n")[0].endswith(".")
+
+
 def test_every_job_has_a_longest_time_so_that_a_killed_run_does_not_stay_started() -> None:
     jobs = [job for job in defs.get_repository_def().get_all_jobs() if not job.name.startswith("__ASSET_JOB")]
     assert {job.name for job in jobs} >= {"hourly_assets_job", "publish_posts", "run_retention"}
