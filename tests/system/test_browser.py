@@ -82,7 +82,7 @@ def test_the_browser_shows_the_lineage_the_materializations_the_visit_and_the_jo
     keep(page, "backfill")
 
     # Wide enough for the graph to show what each asset is.
-    page.set_viewport_size({"width": 1900, "height": 560})
+    page.set_viewport_size({"width": 1900, "height": 1300})
     page.goto(f"{ui_url}/asset-groups")
     for asset in ("telemetry_reading", "telemetry_minute", "urine_tank_events", "posts"):
         expect(page.get_by_text(asset, exact=True).first).to_be_visible()
