@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -71,6 +71,20 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     ):
         editions.append(pytest.param(WASM, marks=pytest.mark.slow))
     metafunc.parametrize("store_edition", editions, indirect=True)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker of several (pytest-xdist) tells the one that prints the summary."""
+    told: dict[str, object] | None = getattr(session.config, "workeroutput", None)
+    if told is not None:
+        told["editions"] = (dict(session.config.stash[TESTS_ON]), session.config.stash[MISSING])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    ran, missing = getattr(node, "workeroutput", {}).get("editions", ({}, {}))
+    node.config.stash[TESTS_ON].update(ran)
+    node.config.stash[MISSING].update(missing)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

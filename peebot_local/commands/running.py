@@ -39,9 +39,12 @@ def demo() -> None:
 
 
 def test(context: typer.Context) -> None:
-    """Run the tests; further arguments go to pytest."""
+    """Run the tests, on each processor some; further arguments go to pytest."""
     os.chdir(PROJECT)
-    os.execv(sys.executable, [sys.executable, "-m", "pytest", *context.args])  # noqa: S606
+    names_tests = any(Path(argument.partition("::")[0]).exists() for argument in context.args)
+    # The tests of a file share what is slow to make. Last: what the user gives counts.
+    side_by_side = [] if names_tests else ["-n", "auto", "--dist", "loadfile"]
+    os.execv(sys.executable, [sys.executable, "-m", "pytest", *side_by_side, *context.args])  # noqa: S606
 
 
 def ingest(context: typer.Context) -> None:
