@@ -24,16 +24,21 @@ _CONNECTION_DEFAULTS = make_conninfo(connect_timeout=10, keepalives_idle=10, tcp
 _SESSION_DEFAULTS = "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=4"
 
 
-def connect(database_url: str, application_name: str = "peebot_dagster") -> psycopg.Connection:
-    """A new connection whose timestamps come back in UTC; each end notices in 30 s that the other is dead.
+def connection_info(database_url: str, application_name: str) -> str:
+    """What to connect with: timestamps come back in UTC, and each end notices in 30 s that the other is dead.
 
     Where the URL says otherwise of its time-outs, that holds.
     """
     said = conninfo_to_dict(database_url)
     options = f"{_SESSION_DEFAULTS} {said.pop('options', None) or ''} -c TimeZone=UTC"
-    return psycopg.connect(
-        make_conninfo(_CONNECTION_DEFAULTS, **{**said, "application_name": application_name}), options=options
+    return make_conninfo(
+        _CONNECTION_DEFAULTS, **{**said, "application_name": application_name, "options": options}
     )
+
+
+def connect(database_url: str, application_name: str = "peebot_dagster") -> psycopg.Connection:
+    """A new connection, as `connection_info` has it."""
+    return psycopg.connect(connection_info(database_url, application_name))
 
 
 def hour_of(moment: datetime) -> datetime:

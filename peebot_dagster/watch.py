@@ -60,11 +60,12 @@ class Watch:
                 if note.channel == OFF_DUTY:
                     self.off_duty = True
                     return
-                if _concerns(note.payload, channels):
+                if concerns(note.payload, channels):
                     return
 
 
-def _concerns(payload: str, channels: Collection[int]) -> bool:
+def concerns(payload: str, channels: Collection[int]) -> bool:
+    """Whether the writer's notification tells of one of these channels."""
     if not payload:
         return True
     return any(int(told) in channels for told in payload.split(",") if told.isdecimal())

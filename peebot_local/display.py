@@ -139,6 +139,8 @@ def status_table(status: Status, title: str = "PeeBot") -> Table:
     """The figures of a status."""
     table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_row("UI", Text(status.ui_url or "not running", style="bold cyan"))
+    if status.live_url:
+        table.add_row("live page", Text(status.live_url, style="bold cyan"))
     feed = Text(status.feed, style=_COLOURS[status.feed])
     table.add_row("feed", Text.assemble(feed, f"  {_MEANINGS[status.feed]}"))
     rejected = f", {status.rejected:,} rejected" if status.rejected else ""

@@ -27,6 +27,7 @@ class RunnerState(BaseModel):
 
     pid: int
     ui_url: str | None = None
+    live_url: str | None = None
     metrics_url: str | None = None
     environment: dict[str, str] = {}
     """What Dagster's processes have in their environment besides the database."""

@@ -24,12 +24,13 @@ from peebot_local.home import Home, RunnerState
 from peebot_local.interruption import StopRequested, StopSignals
 from peebot_local.open_store import database_url_of, start_postgres
 from peebot_local.partitions import VARIABLE
-from peebot_local.services import answers, code_server, dagster_daemon, listens, webserver
+from peebot_local.services import answers, code_server, dagster_daemon, listens, live_page, webserver
 from peebot_local.settings import Settings
 from peebot_local.status import last_events, last_posts, read_status
 from peebot_local.supervisor import Supervisor
 from peebot_local.warm_workers import start_broker, start_worker
 
+LIVE_PORT = 3001
 _WATCH_S = 0.2
 _PICTURE_S = 1.0
 _READY_TIMEOUT_S = 180.0
@@ -45,6 +46,11 @@ class Running:
     database_url: str
     ui_url: str
     metrics_port: int
+    live_port: int
+
+    @property
+    def live_url(self) -> str:
+        return f"http://127.0.0.1:{self.live_port}"
 
     @property
     def metrics_url(self) -> str:
@@ -83,6 +89,8 @@ def run(
             _require_free_port(settings.ui_port, "PEEBOT_UI_PORT")
             if settings.metrics_port is not None:
                 _require_free_port(settings.metrics_port, "PEEBOT_METRICS_PORT")
+            if settings.live_port is not None:
+                _require_free_port(settings.live_port, "PEEBOT_LIVE_PORT")
             plan = make_plan(home)
             running = _start(settings, home, plan, supervisor, steps)
             database_url = running.database_url
@@ -117,25 +125,38 @@ def _start(settings: Settings, home: Home, plan: Plan, supervisor: Supervisor, s
     own_environment = {"PEEBOT_CODE_SERVER_PORT": str(code_port), **given, **broker, **plan.environment}
     environment = {**dagster_environment(database_url, home.dagster), **own_environment}
     metrics_port = settings.metrics_port or free_port()
-    running = Running(home, supervisor, steps, database_url, ui_url, metrics_port)
+    running = Running(home, supervisor, steps, database_url, ui_url, metrics_port, live_port(settings))
     supervisor.start(code_server(database_url, environment, code_port))
     if plan.celery:
         start_worker(supervisor, database_url, environment)
     plan.feed(running)
+    supervisor.start(live_page(database_url, running.live_port))
     with steps.step("Starting Dagster"):
         supervisor.wait_for(listens(code_port), "code-server", _READY_TIMEOUT_S)
         supervisor.start(webserver(database_url, environment, settings.ui_port))
         supervisor.wait_for(answers(f"{ui_url}/server_info"), "dagster-webserver", _READY_TIMEOUT_S)
     home.announce(
         RunnerState(
-            pid=os.getpid(), ui_url=ui_url, metrics_url=running.metrics_url, environment=own_environment
+            pid=os.getpid(),
+            ui_url=ui_url,
+            live_url=running.live_url,
+            metrics_url=running.metrics_url,
+            environment=own_environment,
         )
     )
     steps.say(f"The Dagster UI: {ui_url}")
+    steps.say(f"The live page: {running.live_url}")
     plan.when_up(running)
     # After that: the daemon looks for backfills when it starts, and then each half minute only.
     supervisor.start(dagster_daemon(database_url, environment))
     return running
+
+
+def live_port(settings: Settings) -> int:
+    """That of the settings; else the usual one, or another when somebody listens there."""
+    if settings.live_port is not None:
+        return settings.live_port
+    return LIVE_PORT if port_is_free(LIVE_PORT) else free_port()
 
 
 def given_environment(environment: Mapping[str, str], folder: Path) -> Mapping[str, str]:
@@ -173,6 +194,7 @@ def _picture(running: Running) -> Picture | None:
                 running.ui_url,
                 os.getpid(),
                 running.metrics_url,
+                running.live_url,
             )
             return Picture(
                 status,

@@ -123,6 +123,15 @@ def webserver(database_url: str, environment: Mapping[str, str], port: int) -> C
     )
 
 
+def live_page(database_url: str, port: int) -> Child:
+    """The live page, on loopback only; it waits out a missing database by itself."""
+    return Child(
+        name="live",
+        command=(*_python("peebot_live"), "--port", str(port)),
+        environment={"PEEBOT_DATABASE_URL": database_url},
+    )
+
+
 def _python(module: str) -> tuple[str, ...]:
     # -P: a folder of that name where the user happens to be is not meant.
     return sys.executable, "-P", "-m", module

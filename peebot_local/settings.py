@@ -20,6 +20,7 @@ _ENVIRONMENT = {
     "database_url": "PEEBOT_DATABASE_URL",
     "feed_url": "PEEBOT_FEED_URL",
     "ui_port": "PEEBOT_UI_PORT",
+    "live_port": "PEEBOT_LIVE_PORT",
     "code_server_port": "PEEBOT_CODE_SERVER_PORT",
     "metrics_port": "PEEBOT_METRICS_PORT",
 }
@@ -34,6 +35,7 @@ class Settings(BaseModel):
     database_url: SecretStr | None = None
     feed_url: str = Field(default=NASA_FEED, pattern="^https?://[^/]")
     ui_port: int = Field(default=3000, ge=1, le=65535)
+    live_port: int | None = Field(default=None, ge=1, le=65535)
     code_server_port: int | None = Field(default=None, ge=1, le=65535)
     metrics_port: int | None = Field(default=None, ge=1, le=65535)
 

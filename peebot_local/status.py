@@ -62,6 +62,8 @@ class Status(BaseModel):
     """Until when it is muted (UTC); None: it is not, or until ./peebot unmute."""
     store_edition: str
     ui_url: str | None
+    live_url: str | None
+    """The live page of the runner; None when only the database was asked."""
     pid: int | None
     """The process of the runner; None when only the database was asked."""
     home: str
@@ -100,6 +102,7 @@ def read_status(
     ui_url: str | None = None,
     pid: int | None = None,
     metrics_url: str | None = None,
+    live_url: str | None = None,
 ) -> Status:
     """The status at `now` (UTC), in one statement of a few milliseconds and one question to the daemon."""
     with connection.cursor(row_factory=dict_row) as cursor:
@@ -115,6 +118,7 @@ def read_status(
         **row,
         newest_age_s=age,
         ui_url=ui_url,
+        live_url=live_url,
         pid=pid,
         home=home,
         metrics_url=metrics_url,

@@ -65,6 +65,17 @@ def simulate(context: typer.Context) -> None:
     os.execv(sys.executable, [sys.executable, "-P", "-m", "iss_simulator", *arguments])  # noqa: S606
 
 
+def live(context: typer.Context) -> None:
+    """Run only the live page, for what is stored; further arguments go to it (--help lists them)."""
+    command = [sys.executable, "-P", "-m", "peebot_live", *context.args]
+    if {"-h", "--help"} & set(context.args):
+        os.execv(command[0], command)  # noqa: S606
+    from peebot_local.open_store import open_store
+
+    with open_store(settings_of_environment(), SIGNALS) as url:
+        _run_in_front(command, {"PEEBOT_DATABASE_URL": url})
+
+
 def bench(
     context: typer.Context, name: Annotated[str, typer.Argument(help="A script in benchmarks/.")] = ""
 ) -> None:

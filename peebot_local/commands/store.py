@@ -97,6 +97,7 @@ def status(as_json: AsJson = False) -> None:
             state.ui_url if state else None,
             state.pid if state else None,
             state.metrics_url if state else None,
+            state.live_url if state else None,
         )
     if as_json:
         typer.echo(now.model_dump_json())

@@ -51,6 +51,7 @@ def test_an_empty_store_is_down_and_counts_nothing(connection: psycopg.Connectio
         "posts": 0,
         "store_edition": "postgresql",
         "ui_url": None,
+        "live_url": None,
         "pid": None,
         "metrics_url": None,
         "spool_readings": None,
