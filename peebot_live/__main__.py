@@ -7,13 +7,12 @@ import logging
 import os
 import sys
 from collections.abc import Mapping
-from ipaddress import ip_address
 
 from aiohttp import web
 
+from peebot_live.binding import LOOPBACK, is_loopback
 from peebot_live.server import application
 
-LOOPBACK = "127.0.0.1"
 LEVEL_ITEM = "NODE3000005"
 _STOP_S = 2.0
 
@@ -25,7 +24,7 @@ def main() -> int:
     database_url = os.environ.get("PEEBOT_DATABASE_URL")
     if not database_url:
         return _refuse("set PEEBOT_DATABASE_URL to the database to be shown")
-    if not (_is_loopback(options.host) or options.exposed):
+    if not (is_loopback(options.host) or options.exposed):
         return _refuse(
             f"{options.host} is more than this machine; give --exposed if the world may see the page"
         )
@@ -52,13 +51,6 @@ def _arguments() -> argparse.Namespace:
         "--exposed", action="store_true", help="allow a host that is not this machine's own"
     )
     return arguments.parse_args()
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _refuse(why: str) -> int:

@@ -72,13 +72,11 @@ def _tank(level: Level | None, curve: Sequence[Level], now: datetime) -> str:
         return f'<p class="nothing">silent for {CURVE.total_seconds() / 3600:.0f} hours</p>'
     return (
         f'<p class="figure"><span id="level">{level.value:.0f}</span> %</p>'
-        f'<p class="note">as of {_time(level.at)}</p>{_curve(curve, now)}'
+        f'<p class="note">as of {_time(level.at)}</p>{_curve((*curve, level, Level(now, level.value)), now)}'
     )
 
 
 def _curve(curve: Sequence[Level], now: datetime) -> str:
-    if len(curve) < 2:
-        return ""
     start = now - CURVE
     low = min(level.value for level in curve)
     high = max(level.value for level in curve)

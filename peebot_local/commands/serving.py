@@ -1,0 +1,35 @@
+"""The command that runs one process of PeeBot on a server."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from peebot_local.commands.options import settings_of_environment
+
+
+def serve(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="ingest, code-server, dagster-daemon, webserver, live or celery-worker.", show_default=False
+        ),
+    ],
+    host: Annotated[str, typer.Option(help="To listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, show_default=False, help="To listen on.")
+    ] = None,
+    read_only: Annotated[
+        bool, typer.Option("--read-only", help="A UI that starts and stops nothing.")
+    ] = False,
+    behind_login: Annotated[
+        bool, typer.Option("--behind-login", help="What is in front of --host asks for a login.")
+    ] = False,
+) -> None:
+    """Run one process of PeeBot in the foreground, for a server (docs/deployment.md)."""
+    from peebot_local.serve import replace_process, require_guarded, served
+
+    require_guarded(host, behind_login)
+    replace_process(served(name, settings_of_environment(), os.environ, host, port, read_only))
