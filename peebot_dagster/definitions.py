@@ -1,4 +1,4 @@
-"""Everything that Dagster loads: `dagster api grpc -m peebot_dagster.definitions --location-name peebot`."""
+"""Everything that Dagster loads, by `python -m peebot_dagster.code_server` or `dagster api grpc -m`."""
 
 from __future__ import annotations
 

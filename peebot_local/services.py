@@ -75,7 +75,7 @@ def code_server(
     return Child(
         name="code-server",
         command=(
-            *(str(_SCRIPTS / "dagster"), "api", "grpc", "-h", host, "-p", str(port)),
+            *(*_python("peebot_dagster.code_server"), "-h", host, "-p", str(port)),
             *("-m", "peebot_dagster.definitions", "--location-name", CODE_LOCATION),
         ),
         environment=environment,

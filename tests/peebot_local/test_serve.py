@@ -98,7 +98,11 @@ def test_a_server_needs_a_database_of_its_own(tmp_path: Path) -> None:
 
 
 LAUNCH = "mutation($p: ExecutionParams!) { launchRun(executionParams: $p) { __typename } }"
-JOB = {"repositoryLocationName": "peebot", "repositoryName": "__repository__", "pipelineName": "publish_posts"}
+JOB = {
+    "repositoryLocationName": "peebot",
+    "repositoryName": "__repository__",
+    "pipelineName": "publish_posts",
+}
 SENSOR = {"repositoryLocationName": "peebot", "repositoryName": "__repository__", "sensorName": "feed_state"}
 FORBIDDEN = {
     "launch a run": (LAUNCH, {"p": {"selector": JOB, "mode": "default"}}),
