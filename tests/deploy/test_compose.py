@@ -1,0 +1,89 @@
+"""What the compose file promises, read as YAML: no container engine is needed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from peebot_local.secret_files import SECRETS
+
+ROOT = Path(__file__).parents[2]
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "deploy" / "compose" / "compose.yaml").read_text("utf-8"))
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+OURS = {name for name, service in SERVICES.items() if service["image"] == "peebot"}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_each_service_is_bounded_hardened_and_comes_back(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert "no-new-privileges:true" in service["security_opt"]
+    assert service["mem_limit"]
+    assert service["cpus"]
+    assert service["logging"]["options"]["max-size"]
+    if name == "migrate":
+        assert service["restart"].startswith("on-failure")
+    else:
+        assert service["restart"] == "unless-stopped"
+        assert service["healthcheck"]["test"]
+
+
+@pytest.mark.parametrize("name", sorted(OURS))
+def test_ours_run_as_nobody_special(name: str) -> None:
+    assert SERVICES[name]["user"] == "10001:10001"
+
+
+def test_only_the_proxy_is_reached_from_outside() -> None:
+    assert {name for name, service in SERVICES.items() if "ports" in service} == {"caddy"}
+    assert COMPOSE["networks"]["inside"]["internal"] is True
+    reach_out = {name for name, service in SERVICES.items() if "outside" in service["networks"]}
+    assert reach_out == {"ingest", "code-server", "caddy"}
+
+
+def test_no_secret_is_in_an_environment() -> None:
+    for name, service in SERVICES.items():
+        given = service.get("environment", {})
+        assert not {*given} & {*SECRETS, "POSTGRES_PASSWORD"}, name
+        for secret in re.findall(r"/run/secrets/(\w+)", str(given)):
+            assert secret in service["secrets"], (name, secret)
+
+
+def test_only_the_code_server_which_runs_the_posting_has_the_keys_of_x() -> None:
+    assert {name for name, service in SERVICES.items() if "x_access_token" in service.get("secrets", [])} == {
+        "code-server"
+    }
+
+
+def test_each_command_is_one_that_peebot_has() -> None:
+    from peebot_local.serve import served
+    from peebot_local.settings import Settings
+
+    settings = Settings.from_environment({"PEEBOT_DATABASE_URL": "postgresql://db/peebot"})
+    for name in OURS - {"migrate"}:
+        verb, process, *_ = SERVICES[name]["command"]
+        assert verb == "serve"
+        served(process, settings, {})
+
+
+def test_images_of_others_have_a_version() -> None:
+    for name in SERVICES.keys() - OURS:
+        assert re.search(r":[\d.]+", SERVICES[name]["image"]), name
+
+
+def test_the_image_has_every_package_and_installs_only_what_the_lock_has_a_hash_for() -> None:
+    dockerfile = (ROOT / "deploy" / "Dockerfile").read_text("utf-8")
+    ignored = (ROOT / ".dockerignore").read_text("utf-8")
+    packages = re.findall(
+        r'"(\w+)"',
+        re.search(r"^packages = .*evaluation.*$", (ROOT / "pyproject.toml").read_text("utf-8"), re.M)[0],
+    )  # type: ignore[index]
+    for package in packages:
+        assert f"COPY {package} {package}" in dockerfile
+        assert f"!{package}\n" in ignored
+    assert "--require-hashes" in dockerfile
+    assert re.search(r"^USER \d+:\d+$", dockerfile, re.M)
