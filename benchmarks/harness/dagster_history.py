@@ -17,6 +17,7 @@ from typing import Any
 import dagster as dg
 from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.events import (
+    BATCH_WRITABLE_EVENTS,
     AssetObservationData,
     DagsterEvent,
     DagsterEventType,
@@ -36,13 +37,7 @@ POSTS_A_DAY = 18
 FEED_EVERY = timedelta(seconds=60)
 PICTURE_BYTES = 35_000
 _BATCH = 1000
-_STAGES = (
-    DagsterEventType.RUN_STARTING,
-    DagsterEventType.RUN_START,
-    DagsterEventType.STEP_START,
-    DagsterEventType.STEP_SUCCESS,
-    DagsterEventType.RUN_SUCCESS,
-)
+_STAGES = (DagsterEventType.RUN_START, DagsterEventType.RUN_SUCCESS)
 
 
 @dataclass(frozen=True)
@@ -82,8 +77,11 @@ def make_history(
     def store(entries: Iterator[EventLogEntry]) -> None:
         nonlocal events
         for entry in entries:
-            pending.append(entry)
             events += 1
+            if entry.dagster_event_type not in BATCH_WRITABLE_EVENTS:
+                instance.event_log_storage.store_event(entry)
+                continue
+            pending.append(entry)
             if len(pending) >= _BATCH:
                 instance.event_log_storage.store_event_batch(pending)
                 pending.clear()
