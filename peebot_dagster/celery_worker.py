@@ -5,14 +5,11 @@ They need DAGSTER_HOME, PEEBOT_DATABASE_URL and PEEBOT_CELERY_BROKER, and a rest
 
 import os
 
-import dagster_postgres  # noqa: F401
 from dagster_celery.make_app import make_app
 from dagster_celery.tasks import create_execute_job_task, create_resume_job_task
 
-from peebot_dagster.definitions import defs
-
 # Before the workers are forked: a run has nothing left to import or to resolve.
-defs.get_repository_def()
+import peebot_dagster.preloaded  # noqa: F401
 
 _BROKER = os.environ["PEEBOT_CELERY_BROKER"]
 

@@ -25,6 +25,8 @@ def main(arguments: Sequence[str]) -> int:
     if sys.platform != "linux":
         _dagster_api_grpc(arguments)
         return 0
+    # Only a process with one thread is forked safely, and numpy's linear algebra would start some.
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
     multiprocessing.set_forkserver_preload([PRELOADED])
     server = multiprocessing.get_context("forkserver").Process(target=_serve, args=(list(arguments),))
     try:

@@ -86,6 +86,7 @@ def test_a_run_is_forked_from_a_process_that_has_imported_everything_and_its_dea
         assert run_of(tell, port, instance).status == dg.DagsterRunStatus.SUCCESS
         where_from = json.loads(told.read_text())
         assert where_from["preloaded"]
+        assert where_from["threads_of_parent"] == 1
         assert where_from["parent"] in {child.pid for child in psutil.Process(process.pid).children()}
 
         assert run_of(die, port, instance).status == dg.DagsterRunStatus.FAILURE

@@ -14,7 +14,12 @@ def tell() -> None:
     @dg.op
     def where_from() -> None:
         parent = psutil.Process().parent()
-        told = {"preloaded": "peebot_dagster.preloaded" in sys.modules, "parent": parent and parent.pid}
+        assert parent is not None
+        told = {
+            "preloaded": "peebot_dagster.preloaded" in sys.modules,
+            "parent": parent.pid,
+            "threads_of_parent": parent.num_threads(),
+        }
         Path(os.environ["TOLD"]).write_text(json.dumps(told))
 
     where_from()
