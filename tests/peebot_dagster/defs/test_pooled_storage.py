@@ -27,6 +27,18 @@ def test_ticks_and_runs_of_a_process_share_a_few_connections(
             instance.report_runless_asset_event(dg.AssetMaterialization("something"))
 
     assert len(opened) <= KEPT
+    runs, events = postgres_instance.run_storage, postgres_instance.event_log_storage
+    schedules = postgres_instance.schedule_storage
+    assert isinstance(runs, PostgresRunStorage)
+    assert isinstance(events, PostgresEventLogStorage)
+    assert isinstance(schedules, PostgresScheduleStorage)
+    assert [storage._engine for storage in (runs, events, schedules)] == [engine] * 3
+
+
+def test_a_forked_process_uses_no_connection_of_its_parent() -> None:
+    url = "postgresql+psycopg2://nobody@127.0.0.1/nothing"
+    assert _engine(url, os.getpid()) is _engine(url, os.getpid())
+    assert _engine(url, os.getpid()) is not _engine(url, os.getpid() + 1)
 
 
 def test_a_restarted_server_is_connected_to_anew(
@@ -42,23 +54,3 @@ def test_a_restarted_server_is_connected_to_anew(
     assert ended
 
     assert postgres_instance.get_runs_count() == 0
-
-
-def test_a_forked_process_uses_no_connection_of_its_parent(
-    postgres_instance: dg.DagsterInstance, dagster_database: dict[str, str]
-) -> None:
-    url = dagster_database["DAGSTER_PG_URL"]
-    assert _engine(url, os.getpid()) is _engine(url, os.getpid())
-    assert _engine(url, os.getpid()) is not _engine(url, os.getpid() + 1)
-
-
-def test_all_three_storages_are_dagsters_own_over_the_one_pool(
-    postgres_instance: dg.DagsterInstance, dagster_database: dict[str, str]
-) -> None:
-    engine = _engine(dagster_database["DAGSTER_PG_URL"], os.getpid())
-    runs, events = postgres_instance.run_storage, postgres_instance.event_log_storage
-    schedules = postgres_instance.schedule_storage
-    assert isinstance(runs, PostgresRunStorage)
-    assert isinstance(events, PostgresEventLogStorage)
-    assert isinstance(schedules, PostgresScheduleStorage)
-    assert [storage._engine for storage in (runs, events, schedules)] == [engine] * 3
