@@ -41,7 +41,7 @@ class EventLog:
         self._connection = psycopg.connect(database_url, autocommit=True)
         self._connection.execute(_TELL)
         for name in ("telemetry_stored", _VISIT, _POST):
-            self._connection.execute(f"LISTEN {name}")
+            self._connection.execute(psycopg.sql.SQL("LISTEN {}").format(psycopg.sql.Identifier(name)))
         self._channel = str(channel_id)
         self._stop = threading.Event()
         self.changed = threading.Event()

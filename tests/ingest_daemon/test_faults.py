@@ -23,9 +23,8 @@ from typing import Any
 import psycopg
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
-
 FULL = os.environ.get("PEEBOT_TEST_FULL") == "1"
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200 if FULL else 1800)]
 SEED = int(os.environ.get("PEEBOT_TEST_SEED", "1"))
 ENDINGS = (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL)
 both_feeds = pytest.mark.parametrize("feed", ["official", "tlcp"])
