@@ -30,6 +30,7 @@ __all__ = [
     "DetectionResult",
     "KnownTime",
     "detect_span",
+    "detectors_run_since",
     "known_time",
     "last_error",
     "load_window",
@@ -205,6 +206,12 @@ def overdue_hours(
         return []
     known = replace(known, until=known.until - patience)
     return [hour for hour in stale_hours(connection, detector.name) if known.settles(detector, hour)]
+
+
+def detectors_run_since(connection: psycopg.Connection, moment: datetime) -> frozenset[str]:
+    """The names of the detectors that have run since then (UTC), with or without an error."""
+    rows = connection.execute("SELECT detector FROM processor_state WHERE last_run_at >= %s", (moment,))
+    return frozenset(row[0] for row in rows)
 
 
 def last_error(connection: psycopg.Connection, detector: Detector) -> str | None:

@@ -6,7 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,7 +32,7 @@ from peebot_local.warm_workers import start_broker, start_worker
 
 LIVE_PORT = 3001
 _WATCH_S = 0.2
-_PICTURE_S = 1.0
+_PICTURE_S = 2.0
 _READY_TIMEOUT_S = 180.0
 
 
@@ -175,19 +175,32 @@ def given_environment(environment: Mapping[str, str], folder: Path) -> Mapping[s
 def _watch(running: Running, console: Console, title: str) -> None:
     block = StatusBlock(console, title)
     next_picture = 0.0
-    with block.shown():
+    with block.shown(), closing(_Pictures(running)) as pictures:
         while True:
             running.supervisor.watch()
             now = time.monotonic()
             if now >= next_picture:
-                block.show(_picture(running), now)
+                block.show(pictures.take(), now)
                 next_picture = now + _PICTURE_S
             time.sleep(_WATCH_S)
 
 
-def _picture(running: Running) -> Picture | None:
-    try:
-        with psycopg.connect(running.database_url, connect_timeout=2) as connection:
+class _Pictures:
+    """What the status block shows, over one connection that is made anew when it has broken."""
+
+    def __init__(self, running: Running) -> None:
+        self._running = running
+        self._connection: psycopg.Connection | None = None
+
+    def take(self) -> Picture | None:
+        """The picture now; None when the database does not answer."""
+        running = self._running
+        try:
+            if self._connection is None:
+                self._connection = psycopg.connect(
+                    running.database_url, connect_timeout=2, tcp_user_timeout=2000, autocommit=True
+                )
+            connection = self._connection
             status = read_status(
                 connection,
                 datetime.now(UTC),
@@ -204,8 +217,14 @@ def _picture(running: Running) -> Picture | None:
                 sum(running.supervisor.restarts.values()),
                 shutil.disk_usage(running.home.path).free // 1_000_000,
             )
-    except psycopg.OperationalError:
-        return None
+        except psycopg.OperationalError:
+            self.close()
+            return None
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
 
 def _require_free_port(port: int, setting: str) -> None:

@@ -10,7 +10,7 @@ from peebot_dagster.defs.detectors import events_key
 from peebot_dagster.defs.partitions import HOURS, hour_key, steps
 from peebot_dagster.defs.resources import Store
 from peebot_dagster.defs.telemetry import telemetry_minute
-from peebot_dagster.detection import overdue_hours
+from peebot_dagster.detection import detectors_run_since, overdue_hours
 from peebot_dagster.detectors.detector import Detector
 from peebot_dagster.minutes import PROCESSOR
 from peebot_dagster.store import HOUR, contiguous_spans, hour_of, stale_hours
@@ -32,6 +32,9 @@ RUNS_PER_TICK = 2
 UNHURRIED_EVERY_MINUTES = 5
 """For the running hour, and for what live detection will do by itself or fails at: a run a minute would leave
 60 MB a day in Dagster's database."""
+
+LIVE_LOOKS_WITHIN = timedelta(minutes=11)
+"""Live detection looks at the newest hour every five minutes; who has not run for so long is not live."""
 
 LIVE_GOES_FIRST = timedelta(minutes=5)
 """Live detection settles an hour within a minute; so long after that it has missed it."""
@@ -85,25 +88,31 @@ def runs_for(hours: Sequence[datetime]) -> list[tuple[datetime, datetime]]:
 
 
 def requests_for(
-    minutes: Sequence[datetime], overdue: Mapping[dg.AssetKey, Sequence[datetime]]
+    minutes: Sequence[datetime],
+    overdue: Mapping[dg.AssetKey, Sequence[datetime]],
+    with_minutes: Sequence[dg.AssetKey] | None = None,
 ) -> list[dg.RunRequest]:
-    """Runs over the hours (UTC) that telemetry_minute needs, and over those that only detectors need."""
+    """Runs over the hours (UTC) that telemetry_minute needs, and over those that only detectors need.
+
+    `with_minutes`: the events that are computed with the minutes; all unless given.
+    """
+    of_minutes = None if with_minutes is None else [telemetry_minute.key, *with_minutes]
     runs = runs_for(minutes)
     covered = {hour for start, end in runs for hour, _ in steps(start, end, HOUR)}
     behind = {events: hours for events, hours in overdue.items() if not covered.issuperset(hours)}
     left = {hour for hours in behind.values() for hour in hours} - covered
     return [
-        *(_request(start, end) for start, end in runs),
-        *(_request(start, end, list(behind)) for start, end in runs_for(list(left))),
+        *(_request(start, end, "minutes", of_minutes) for start, end in runs),
+        *(_request(start, end, "events", list(behind)) for start, end in runs_for(list(left))),
     ]
 
 
 def _request(
-    start: datetime, end: datetime, events_only: Sequence[dg.AssetKey] | None = None
+    start: datetime, end: datetime, what: str, selection: Sequence[dg.AssetKey] | None
 ) -> dg.RunRequest:
     return dg.RunRequest(
-        run_key=f"{hour_key(start)} {'events' if events_only else 'all'}",
-        asset_selection=events_only,
+        run_key=f"{hour_key(start)} {what}",
+        asset_selection=selection,
         tags={
             "dagster/asset_partition_range_start": hour_key(start),
             "dagster/asset_partition_range_end": hour_key(end - HOUR),
@@ -122,8 +131,9 @@ def hourly_schedule(detectors: Sequence[Detector]) -> dg.ScheduleDefinition:
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description=(
             "Recomputes the hours whose telemetry has changed since it was taken into account. "
-            "telemetry_minute: finished hours (late data, replays) within a minute, the running one every "
-            "five. Detectors: what live detection has missed or failed at, every five minutes."
+            "telemetry_minute: finished hours (late data, replays) within a minute, and the events of all "
+            "detectors with them; the running one every five. Detectors: what live detection has missed or "
+            "failed at, every five minutes."
         ),
     )
     def hourly_assets(
@@ -146,13 +156,17 @@ def hourly_schedule(detectors: Sequence[Detector]) -> dg.ScheduleDefinition:
                 if unhurried
                 else {}
             )
+            live = detectors_run_since(connection, now - LIVE_LOOKS_WITHIN)
         # The running hour goes on changing, so a backfill that ends with it does not delay it.
         running = [hour for hour in stale if hour == hour_of(now)]
         over = [hour for hour in stale if hour != hour_of(now)]
         minutes = sorted(running + backfills.others(telemetry_minute.key, over), reverse=True)
-        if minutes == [hour_of(now)] and not unhurried:
+        only_running = minutes == [hour_of(now)]
+        if only_running and not unhurried:
             return dg.SkipReason("At most the running hour has to be recomputed; it is every five minutes.")
-        return requests_for(minutes, overdue) or dg.SkipReason(
+        # The events of the running hour are live detection's, until it is over.
+        with_minutes = [events_key(d) for d in detectors if d.name not in live] if only_running else None
+        return requests_for(minutes, overdue, with_minutes) or dg.SkipReason(
             "A backfill is in progress; what it leaves is computed after it."
             if backfills.held_back
             else "No hour has changed since it was computed."

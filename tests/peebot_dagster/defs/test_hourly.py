@@ -91,6 +91,30 @@ def test_the_running_hour_alone_is_recomputed_every_five_minutes_only(
     assert isinstance(evaluate(day + HOUR + MINUTE), list)
 
 
+def test_the_events_of_the_running_hour_are_left_to_live_detection_while_it_looks(
+    connection: psycopg.Connection,
+    store_readings: StoreReadings,
+    evaluate: Evaluate,
+    jump: Detector,
+    day: datetime,
+) -> None:
+    def selected(now: datetime) -> list[dg.AssetKey] | None:
+        requests = evaluate(now)
+        assert isinstance(requests, list)
+        return requests[0].asset_selection  # type: ignore[return-value]
+
+    store_readings([(day + MINUTE, 5)])
+    connection.execute(
+        "INSERT INTO processor_state (detector, version, last_run_at) VALUES (%s, '1', %s)",
+        (jump.name, day + 5 * MINUTE),
+    )
+    connection.commit()
+
+    assert selected(day + 10 * MINUTE) == [telemetry_minute.key]
+    assert selected(day + 20 * MINUTE) == [telemetry_minute.key, events_key(jump)], "live detection is off"
+    assert selected(day + HOUR + MINUTE) is None, "an hour that is over is computed whole"
+
+
 def test_nothing_is_asked_for_when_nothing_has_changed(
     connection: psycopg.Connection, store_readings: StoreReadings, evaluate: Evaluate, day: datetime
 ) -> None:
