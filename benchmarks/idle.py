@@ -35,7 +35,8 @@ from peebot_local.errors import MendableError
 from peebot_local.settings import Settings
 
 SIMULATOR = "simulator (not part of the sum)"
-_SETTLE_S = 60.0
+_SETTLE_S = 180.0
+"""Until the first hour and the first report are computed, as it is done once an hour: about 10 s of CPU."""
 _DAY_S = 86_400.0
 _COLUMNS = ("process", "CPU % of one core", "memory MB (PSS)")
 _GROWTH = """
