@@ -21,7 +21,7 @@ OFF_DUTY = "live_detection_off_duty"
 LONGEST = timedelta(minutes=3)
 """A watch that has not ended by then never will: the server ends its session, and another has its turn.
 
-A watching session runs no statement while it waits and looks: for 30 s as a rule, for more while what it
+A watching session runs no statement while it waits and looks: for 20 s as a rule, for more while what it
 looks at is put in order (decision 0018), and never for longer than Dagster waits for a tick.
 """
 

@@ -25,8 +25,8 @@ from peebot_dagster.watch import Watch
 
 SENSORS = ("live_detection", "live_detection_relief")
 
-TURN = timedelta(seconds=15)
-"""How long a tick keeps watch. With the time in which it waits for its turn that makes up to 30 s a tick."""
+TURN = timedelta(seconds=10)
+"""How long a tick keeps watch. With the time in which it waits for its turn that makes up to 20 s a tick."""
 
 STAND_BY = 2 * TURN
 """How long a tick waits for its turn: together with the turn and a long look still below Dagster's 60 s."""
