@@ -57,8 +57,7 @@ def posts_asset(detectors: Sequence[Detector]) -> dg.AssetsDefinition:
             policy = PostPolicy.from_environment(os.environ)
         except SETTINGS_ERRORS as error:
             raise dg.Failure(f"Nothing is posted: {error}.", allow_retries=False) from error
-        with store.connect() as connection:
-            decisions = publish_everywhere(connection, publishers, policy, lambda: datetime.now(UTC))
+        decisions = publish_everywhere(store.connect, publishers, policy, lambda: datetime.now(UTC))
         for decision in decisions[-SHOWN_DECISIONS:]:
             context.log.info(
                 f"{decision.platform}, {decision.state}: {decision.text or decision.reason} "

@@ -45,6 +45,11 @@ def lock_ledger(connection: psycopg.Connection, platform: str) -> None:
     hold_mute(connection)
 
 
+def lock_texts(connection: psycopg.Connection) -> None:
+    """Let one platform at a time choose a text, until the commit: all get the same. After lock_ledger."""
+    connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('peebot.post.text', 0))")
+
+
 def give_up_abandoned(
     connection: psycopg.Connection, platform: str, abandoned_after: timedelta, now: datetime
 ) -> list[PostDecision]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -50,17 +52,24 @@ class _MutedMeanwhile(Exception):  # noqa: N818 - the wish of the operator, not 
 
 
 def publish_everywhere(
-    connection: psycopg.Connection,
+    connect: Callable[[], AbstractContextManager[psycopg.Connection]],
     publishers: Sequence[Publisher],
     policy: PostPolicy,
     clock: Callable[[], datetime],
 ) -> list[PostDecision]:
-    """publish_new_events for each platform in turn. What one of them answers is nothing to the others."""
-    return [
-        decision
-        for publisher in publishers
-        for decision in publish_new_events(connection, publisher, policy, clock)
-    ]
+    """publish_new_events for all platforms side by side, each on a connection of its own.
+
+    What one of them answers, and how long it takes, is nothing to the others. A fault of ours on one of them
+    is raised when all are through.
+    """
+
+    def publish_on(publisher: Publisher) -> list[PostDecision]:
+        with connect() as connection:
+            return publish_new_events(connection, publisher, policy, clock)
+
+    with ThreadPoolExecutor(max_workers=len(publishers), thread_name_prefix="publish") as threads:
+        decided = [threads.submit(publish_on, publisher) for publisher in publishers]
+    return [decision for platform in decided for decision in platform.result()]
 
 
 def publish_new_events(
@@ -147,6 +156,7 @@ def _claim_next(
 
 
 def _text(connection: psycopg.Connection, event_id: uuid.UUID) -> Composition | None:
+    ledger.lock_texts(connection)
     told = ledger.composed(connection, event_id)
     if told is not None:
         return told

@@ -204,8 +204,34 @@ def test_a_failure_of_a_kind_that_nobody_foresaw_is_never_sent_again_and_shows_n
     assert publish_new_events(connection, publisher, POLICY, lambda: now + timedelta(hours=1)) == []
 
 
+def test_a_platform_that_does_not_answer_keeps_no_other_waiting_and_both_get_the_same_text(
+    database_url: str, store_event: StoreEvent, now: datetime
+) -> None:
+    both_are_sending = threading.Barrier(2, timeout=20)
+
+    class Slow(Recorder):
+        def __init__(self, platform: str) -> None:
+            super().__init__()
+            self.platform = platform
+
+        def publish(self, message: Message) -> PublishResult:
+            both_are_sending.wait()
+            return super().publish(message)
+
+    x, mastodon = Slow("x"), Slow("mastodon")
+    store_event()
+    decisions = publish_everywhere(
+        lambda: psycopg.connect(database_url), [x, mastodon], NO_COOLDOWN, lambda: now
+    )
+    assert [(decision.platform, decision.state) for decision in decisions] == [
+        ("x", "sent"),
+        ("mastodon", "sent"),
+    ]
+    assert x.texts == mastodon.texts
+
+
 def test_several_platforms_get_the_same_text_and_what_one_answers_is_nothing_to_the_others(
-    connection: psycopg.Connection, store_event: StoreEvent, now: datetime
+    database_url: str, store_event: StoreEvent, now: datetime
 ) -> None:
     class Elsewhere(Recorder):
         platform = "mastodon"
@@ -213,7 +239,9 @@ def test_several_platforms_get_the_same_text_and_what_one_answers_is_nothing_to_
     for outcome in (PublishRefused("unauthorized"), PublishUncertain("timeout"), OSError("unforeseen")):
         x, mastodon = Recorder(outcome), Elsewhere()
         store_event()
-        decisions = publish_everywhere(connection, [x, mastodon], NO_COOLDOWN, lambda: now)
+        decisions = publish_everywhere(
+            lambda: psycopg.connect(database_url), [x, mastodon], NO_COOLDOWN, lambda: now
+        )
         assert [decision.platform for decision in decisions] == ["x", "mastodon"]
         assert [decision.state for decision in decisions][1] == "sent"
         assert x.texts == mastodon.texts
@@ -349,7 +377,7 @@ def test_a_process_killed_while_x_holds_its_request_has_posted_at_most_once(
     script = f"""
 import time, psycopg
 from datetime import datetime
-from peebot_dagster.posts.outbox import publish_everywhere, publish_new_events
+from peebot_dagster.posts.outbox import publish_new_events
 from peebot_dagster.posts.policy import PostPolicy
 class Hanging:
     platform = "x"
