@@ -41,6 +41,7 @@ KEEPALIVE_MS = 2000
 STALLED_MS = 1000
 RECONNECT_MS = 1000
 CLOSE_TIMEOUT_S = 2.0
+FAREWELL_S = 0.1
 
 logger = logging.getLogger(__name__)
 
@@ -115,6 +116,8 @@ class LightstreamerFeed:
         deadline = time.monotonic() + CLOSE_TIMEOUT_S
         while not ended.is_disconnected and time.monotonic() < deadline:
             time.sleep(0.01)
+        # uvloop sends when a round of its loop ends: what says goodbye to the server may be on its way still.
+        time.sleep(FAREWELL_S)
 
     def _status(self) -> str:
         return "DISCONNECTED" if self._client is None else str(self._client.getStatus())

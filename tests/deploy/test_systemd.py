@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -168,12 +169,14 @@ def answers(url: str) -> bool:
 
 @pytest.mark.slow
 def test_each_process_runs_without_privileges_on_a_file_system_that_it_may_not_write(
-    database_url: str, tmp_path: Path
+    database_url: str,
 ) -> None:
     if os.geteuid() != 0:
         pytest.skip("a mount namespace takes root")
     required("setpriv")
-    (tmp_path / "database_url").write_text(database_url)
+    # The sockets in it have room for 107 bytes of path.
+    state = Path(tempfile.mkdtemp(prefix="peebot-", dir="/tmp"))
+    (state / "database_url").write_text(database_url)
     ports = {name: free_port() for name in ("code", "ui", "live", "metrics")}
     environment = {
         "PEEBOT_CODE_SERVER_PORT": str(ports["code"]),
@@ -185,20 +188,20 @@ def test_each_process_runs_without_privileges_on_a_file_system_that_it_may_not_w
     }
     migrated = subprocess.run(
         [sys.executable, "-P", "-m", "peebot_local", "migrate"],
-        env={**os.environ, "PEEBOT_HOME": str(tmp_path / "migrate"), "PEEBOT_DATABASE_URL": database_url},
+        env={**os.environ, "PEEBOT_HOME": str(state / "migrate"), "PEEBOT_DATABASE_URL": database_url},
         check=False,
     )
     assert migrated.returncode == 0
     manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    manager.bind(str(tmp_path / "notify"))
+    manager.bind(str(state / "notify"))
     manager.settimeout(60)
     with ExitStack() as stack, manager:
         running = [
             stack.enter_context(
                 sandboxed(
                     process,
-                    tmp_path,
-                    {**environment, "NOTIFY_SOCKET": str(tmp_path / "notify")}
+                    state,
+                    {**environment, "NOTIFY_SOCKET": str(state / "notify")}
                     if process == "ingest"
                     else environment,
                 )
@@ -210,10 +213,11 @@ def test_each_process_runs_without_privileges_on_a_file_system_that_it_may_not_w
         wait_for(lambda: answers(f"http://127.0.0.1:{ports['ui']}/server_info"), running)
         wait_for(lambda: answers(f"http://127.0.0.1:{ports['live']}/healthz"), running)
         wait_for(lambda: answers(f"http://127.0.0.1:{ports['metrics']}/metrics"), running)
-        wait_for(lambda: _heart_beats(database_url, tmp_path), running)
+        wait_for(lambda: _heart_beats(database_url, state), running)
         status = Path(f"/proc/{running[0].pid}/status").read_text()
         assert re.search(r"^NoNewPrivs:\s+1$", status, re.M)
         assert re.search(r"^CapBnd:\s+0+$", status, re.M)
+    shutil.rmtree(state)
 
 
 def _heart_beats(database_url: str, state: Path) -> bool:
