@@ -2,13 +2,11 @@
 
 The library never blocks and never complains (its queues are unbounded, errors of listeners are swallowed, a
 closed WebSocket goes unnoticed until the keepalive runs out): listeners do next to nothing, and the rest
-is watched from outside. Its event loop, made at import, is uvloop's: with it the library takes a third more
-updates a second.
+is watched from outside.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections import deque
@@ -16,17 +14,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
-import uvloop
-
-from ingest_daemon.bounded_queue import BoundedQueue
-from ingest_daemon.clock import utc_now
-from ingest_daemon.feed import FIELDS, FeedEvent, Heard, SessionLost, UpdatesLost
-from ingest_daemon.link import CLOCK_ITEM, Connection
-from ingest_daemon.reading import RawUpdate
-
-asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
-
-from lightstreamer.client import (  # noqa: E402  made with the policy above
+from lightstreamer.client import (
     ClientListener,
     ConsoleLoggerProvider,
     ConsoleLogLevel,
@@ -34,6 +22,12 @@ from lightstreamer.client import (  # noqa: E402  made with the policy above
     Subscription,
     SubscriptionListener,
 )
+
+from ingest_daemon.bounded_queue import BoundedQueue
+from ingest_daemon.clock import utc_now
+from ingest_daemon.feed import FIELDS, FeedEvent, Heard, SessionLost, UpdatesLost
+from ingest_daemon.link import CLOCK_ITEM, Connection
+from ingest_daemon.reading import RawUpdate
 
 ITEMS_PER_SUBSCRIPTION = 50
 """The library copies the list of items for every update: small subscriptions cost less than a big one."""
@@ -116,7 +110,7 @@ class LightstreamerFeed:
         deadline = time.monotonic() + CLOSE_TIMEOUT_S
         while not ended.is_disconnected and time.monotonic() < deadline:
             time.sleep(0.01)
-        # uvloop sends when a round of its loop ends: what says goodbye to the server may be on its way still.
+        # What says goodbye to the server may be on its way still.
         time.sleep(FAREWELL_S)
 
     def _status(self) -> str:
