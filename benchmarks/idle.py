@@ -24,14 +24,12 @@ from benchmarks.harness.own_stack import OwnStack, own_stack
 from benchmarks.harness.report import (
     Report,
     circumstances,
-    deliver,
-    end_cleanly_on_signals,
     number,
     parser,
     progress,
+    run,
 )
 from benchmarks.harness.scratch_store import describe_store
-from peebot_local.errors import MendableError
 from peebot_local.settings import Settings
 
 SIMULATOR = "simulator (not part of the sum)"
@@ -56,16 +54,7 @@ class Cost:
 def main() -> int:
     """Run the command line."""
     options = _arguments()
-    end_cleanly_on_signals()
-    try:
-        report = measure(Settings.from_environment(os.environ), options)
-    except MendableError as error:
-        for line in error.details:
-            sys.stderr.write(f"    {line}\n")
-        sys.stderr.write(f"peebot bench idle: {error}\n")
-        return 1
-    deliver(report, options)
-    return 0
+    return run("idle", lambda: measure(Settings.from_environment(os.environ), options), options)
 
 
 def measure(settings: Settings, options: argparse.Namespace) -> Report:

@@ -29,11 +29,10 @@ from benchmarks.harness.quantiles import Weighted
 from benchmarks.harness.report import (
     Report,
     circumstances,
-    deliver,
-    end_cleanly_on_signals,
     number,
     parser,
     progress,
+    run,
 )
 from benchmarks.harness.scratch_store import describe_store
 from peebot_local.database import dagster_environment
@@ -67,16 +66,7 @@ class Question:
 def main() -> int:
     """Run the command line."""
     options = _arguments()
-    end_cleanly_on_signals()
-    try:
-        report = measure(Settings.from_environment(os.environ), options)
-    except MendableError as error:
-        for line in error.details:
-            sys.stderr.write(f"    {line}\n")
-        sys.stderr.write(f"peebot bench ui: {error}\n")
-        return 1
-    deliver(report, options)
-    return 0
+    return run("ui", lambda: measure(Settings.from_environment(os.environ), options), options)
 
 
 def measure(settings: Settings, options: argparse.Namespace) -> Report:

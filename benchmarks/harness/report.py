@@ -8,7 +8,7 @@ import os
 import platform
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +17,8 @@ from typing import Any
 import psutil
 from rich.console import Console
 from rich.table import Table
+
+from peebot_local.errors import MendableError
 
 NOTHING = "-"
 """What a table shows where there is no figure."""
@@ -38,6 +40,20 @@ def parser(name: str, description: str) -> argparse.ArgumentParser:
     arguments.add_argument("--json", type=Path, metavar="FILE", help="write the result as one JSON object")
     arguments.add_argument("--markdown", action="store_true", help="print the table as Markdown")
     return arguments
+
+
+def run(name: str, measure: Callable[[], Report], options: argparse.Namespace) -> int:
+    """Measure and deliver; the exit code. What the user can mend is told in plain lines."""
+    end_cleanly_on_signals()
+    try:
+        report = measure()
+    except MendableError as error:
+        for line in error.details:
+            sys.stderr.write(f"    {line}\n")
+        sys.stderr.write(f"peebot bench {name}: {error}\n")
+        return 1
+    deliver(report, options)
+    return 0
 
 
 def deliver(report: Report, options: argparse.Namespace) -> None:

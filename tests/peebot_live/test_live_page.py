@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -11,11 +12,15 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import psycopg
 import pytest
 import requests
 
+from peebot_live import station
+from peebot_live.broadcast import Broadcast
+from peebot_live.page import parts_of
 from peebot_local.embedded_postgres import free_port
 
 LEVEL = "NODE3000005"
@@ -172,3 +177,29 @@ def test_what_can_not_be_served_is_one_line(options: list[str], why: str) -> Non
     assert ended.returncode == 1
     assert ended.stderr.splitlines()[-1].startswith("peebot live: ")
     assert why in ended.stderr
+
+
+def test_a_notification_wakes_and_not_the_clock(
+    login_as: Callable[[str], str], connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(station, "AT_LEAST_EVERY", timedelta(hours=1))
+    broadcast = Broadcast(parts_of(None))
+    watched = station.Station(login_as("peebot_reader"), LEVEL, broadcast, lambda: datetime.now(UTC))
+
+    async def next_telling(viewer: asyncio.Queue[Any], words: str) -> None:
+        while words not in str(await viewer.get()):
+            pass
+
+    async def watch() -> None:
+        with broadcast.viewer() as viewer:
+            task = asyncio.create_task(watched.watch())
+            async with asyncio.timeout(60):
+                await next_telling(viewer, "DOWN: nothing comes in")
+                store_level(connection, 37.0)
+                await next_telling(viewer, '<span id="level">37</span>')
+                connection.execute("INSERT INTO posting_mute (muted_at) VALUES (now())")
+                connection.commit()
+                await next_telling(viewer, "Muted: nothing is posted")
+            task.cancel()
+
+    asyncio.run(watch())
