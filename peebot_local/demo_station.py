@@ -16,6 +16,8 @@ from iss_simulator.urine_tank import LEVEL_ITEM, UrineTank
 FIRST_VISIT_AFTER_S = 20
 """Seconds after the simulator's start: the UI answers by then, so that the visit is seen from its begin."""
 VISIT_EVERY_S = 360
+QUIET_BEFORE = timedelta(minutes=20)
+"""No visit within it: one that the policy still calls fresh would take the live visit's joke."""
 _LEAST_STEPS = 3
 _ON_TIME = timedelta(seconds=5)
 _TRIES = 200
@@ -69,7 +71,7 @@ def _candidates(since: datetime, seeds: Iterable[int]) -> Iterator[DemoStation]:
 
 
 def _shows_well(station: DemoStation, now: datetime) -> bool:
-    """Whether the first visit is on time, of three steps or more in one go, and heard."""
+    """Whether the first visit is on time, of three steps or more in one go, heard, and the only news."""
     return all(
         _first_visit_is_good(station, now + timedelta(seconds=delay)) for delay in (1, _LATEST_START_S)
     )
@@ -80,6 +82,8 @@ def _first_visit_is_good(station: DemoStation, begins_at: datetime) -> bool:
     tank = _tank(station, rehearsal)
     due = begins_at + timedelta(seconds=FIRST_VISIT_AFTER_S)
     tank.tell(due + timedelta(seconds=150))
+    if any(begins_at - QUIET_BEFORE < event.started_at < begins_at for event in tank.truth):
+        return False
     return any(
         event.kind == "visit"
         and abs(event.started_at - due) <= _ON_TIME

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from iss_simulator.agenda import Rehearsal
 from iss_simulator.station import Station
 from iss_simulator.urine_tank import LEVEL_ITEM
+from peebot_dagster.posts.policy import PostPolicy
 from peebot_local.demo_station import (
     FIRST_VISIT_AFTER_S,
+    QUIET_BEFORE,
     VISIT_EVERY_S,
     DemoStation,
     first_station,
@@ -42,6 +44,19 @@ def test_whenever_the_demo_starts_a_visit_of_three_steps_or_more_begins_soon(
     begins, steps = first_visit(station, now + timedelta(seconds=delay))
     assert abs(begins - FIRST_VISIT_AFTER_S) < 10
     assert steps >= 3
+
+
+@settings(max_examples=20, deadline=None)
+@given(now=moments, seed=st.integers(0, 1_000_000))
+def test_the_history_leaves_no_visit_that_is_fresh_enough_for_a_joke_of_its_own(
+    now: datetime, seed: int
+) -> None:
+    chosen = first_station(now, timedelta(days=2), count(seed))
+    history = Station(chosen.seed, chosen.since).truth_until(now)
+    assert [
+        event for event in history if event.kind == "visit" and event.started_at > now - QUIET_BEFORE
+    ] == []
+    assert PostPolicy().freshness < QUIET_BEFORE
 
 
 def test_the_history_begins_on_an_hour() -> None:
