@@ -105,6 +105,15 @@ def restore(database_url: str, dagster_home: Path, file: Path, force: bool, step
             connection.execute("ANALYZE")
 
 
+def backup_made_at(file: Path) -> datetime | None:
+    """When the backup in this file was made (UTC); None for a file that is none, or a damaged one."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return _manifest(archive, file).made_at
+    except (OSError, zipfile.BadZipFile, MendableError):
+        return None
+
+
 def _names(database_url: str) -> dict[str, str]:
     return {STORE: str(conninfo_to_dict(database_url)["dbname"]), DAGSTER: dagster_database(database_url)}
 

@@ -13,6 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from peebot_local.doctor.finding import Finding
 from peebot_local.status import LastEvent, LastPost, Status
 
 _COLOURS = {"LIVE": "bold green", "LOS": "bold yellow", "DOWN": "bold red"}
@@ -21,6 +22,7 @@ _MEANINGS = {
     "LOS": "connected, signal lost",
     "DOWN": "nothing comes in, trying again",
 }
+_LEVELS = {"ok": ("OK", "green"), "warn": ("WARN", "yellow"), "fail": ("FAIL", "bold red")}
 _PLAIN_EVERY_S = 30.0
 _LITTLE_SPACE_MB = 100
 
@@ -151,6 +153,15 @@ def status_table(status: Status, title: str = "PeeBot") -> Table:
     table.add_row("posts", _posts(status))
     table.add_row("store", f"{status.store_edition}, logs in {status.home}")
     return table
+
+
+def finding_line(finding: Finding) -> Text:
+    """A line of the doctor, and one below it that says what to do."""
+    word, colour = _LEVELS[finding.level]
+    line = Text.assemble((f"{word:<5}", colour), f"{finding.check:<21}{finding.text}")
+    if finding.advice:
+        line.append(f"\n{'':<26}→ {finding.advice}")
+    return line
 
 
 def _posts(status: Status) -> Text:

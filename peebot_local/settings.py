@@ -15,7 +15,7 @@ from peebot_local.errors import MendableError
 NASA_FEED = "https://push.lightstreamer.com"
 NASA_ADAPTER_SET = "ISSLIVE"
 
-_ENVIRONMENT = {
+ENVIRONMENT = {
     "home": "PEEBOT_HOME",
     "database_url": "PEEBOT_DATABASE_URL",
     "feed_url": "PEEBOT_FEED_URL",
@@ -59,13 +59,13 @@ class Settings(BaseModel):
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
         """The settings in these variables; an empty variable counts as not set."""
-        given = {field: environment[name] for field, name in _ENVIRONMENT.items() if environment.get(name)}
+        given = {field: environment[name] for field, name in ENVIRONMENT.items() if environment.get(name)}
         given.setdefault("home", platformdirs.user_data_dir("peebot", appauthor=False))
         try:
             return cls.model_validate(given)
         except ValidationError as error:
             problem = error.errors(include_input=False, include_url=False)[0]
-            name = _ENVIRONMENT[str(problem["loc"][0])]
+            name = ENVIRONMENT[str(problem["loc"][0])]
             reason = problem["msg"].removeprefix("Value error, ")
             raise MendableError(f"{name} is not usable ({reason}); correct or unset it") from None
 

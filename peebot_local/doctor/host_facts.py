@@ -1,0 +1,104 @@
+"""The facts about this machine, gathered. Nothing is changed."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import psutil
+
+from peebot_local.database import PROJECT
+from peebot_local.doctor.host import FolderFacts, HostFacts, Listener
+from peebot_local.home import Home
+from peebot_local.secret_files import SECRETS
+from peebot_local.settings import Settings
+
+_PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^ ;\\]+) \\\\$", re.MULTILINE)
+"""Those without a condition on the platform."""
+_LOCK = PROJECT / "requirements.lock"
+_OURS = re.compile(
+    r"(^| )-m (ingest_daemon|iss_simulator|peebot_\w+(\.\w+)?)( |$)|dagster-(webserver|daemon)|peebot.*redis"
+)
+
+
+def host_facts(settings: Settings, environment: Mapping[str, str], database_folder: Path | None) -> HostFacts:
+    """What there is; `database_folder` is that of a database on this machine, if its server tells it."""
+    home = Home(settings.home)
+    folders = {
+        f"PEEBOT_HOME ({settings.home})": settings.home,
+        "the database": database_folder,
+        "the spool": Path(environment["PEEBOT_SPOOL"]) if environment.get("PEEBOT_SPOOL") else None,
+    }
+    ports = {
+        "PEEBOT_UI_PORT": settings.ui_port,
+        "PEEBOT_LIVE_PORT": settings.live_port,
+        "PEEBOT_CODE_SERVER_PORT": settings.code_server_port,
+        "PEEBOT_METRICS_PORT": settings.metrics_port,
+    }
+    files = [Path(path) for name in SECRETS if (path := environment.get(f"{name}_FILE"))]
+    return HostFacts(
+        python=sys.version_info[:2],
+        user=os.geteuid(),
+        differing=dict(_differing(_LOCK.read_text(encoding="utf-8"))) if _LOCK.exists() else {},
+        home=_folder(settings.home),
+        home_path=settings.home,
+        secrets=[facts for file in (*files, home.postgres.root / "password") if (facts := _folder(file))],
+        free_mb=_free({what: path for what, path in folders.items() if path is not None}),
+        listeners=list(_listeners()),
+        ports={variable: port for variable, port in ports.items() if port is not None},
+    )
+
+
+def _differing(lock: str) -> Iterator[tuple[str, str]]:
+    for name, wanted in _PINNED.findall(lock):
+        # An extra or a tool of developers may be left out, and what is needed is imported anyway.
+        with suppress(PackageNotFoundError):
+            if (here := version(name)) != wanted:
+                yield name, here
+
+
+def _folder(path: Path) -> FolderFacts | None:
+    try:
+        status = path.stat()
+    except (FileNotFoundError, PermissionError):
+        return None
+    return FolderFacts(path, status.st_uid, status.st_mode & 0o7777)
+
+
+def _free(folders: Mapping[str, Path]) -> dict[str, int]:
+    """Each volume once: two folders on the same one are one line."""
+    free: dict[int, tuple[str, int]] = {}
+    for what, path in folders.items():
+        there = next((folder for folder in (path, *path.parents) if folder.exists()), None)
+        if there is None:
+            continue
+        device = there.stat().st_dev
+        names = f"{free[device][0]} and {what}" if device in free else what
+        free[device] = (names, shutil.disk_usage(there).free // 1_000_000)
+    return dict(free.values())
+
+
+def _listeners() -> Iterator[Listener]:
+    """Of the processes that this user may look at."""
+    for process in psutil.process_iter():
+        try:
+            connections = process.net_connections(kind="tcp")
+            command = " ".join(process.cmdline())
+            name = process.name()
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+        ours = _OURS.search(command) is not None
+        for connection in connections:
+            if connection.status == psutil.CONN_LISTEN:
+                yield Listener(_name(command) or name, connection.laddr.ip, connection.laddr.port, ours)
+
+
+def _name(command: str) -> str | None:
+    found = _OURS.search(command)
+    return found[0].strip().removeprefix("-m ") if found else None
