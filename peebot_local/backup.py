@@ -27,6 +27,7 @@ from peebot_local.database_dump import dump_database, load_database, restoring_t
 from peebot_local.display import Steps
 from peebot_local.errors import MendableError
 from peebot_local.postgres_programs import find_program
+from sql.schema_version import known_revisions, schema_revision
 
 STORE, DAGSTER = "peebot", "dagster"
 _MANIFEST = "manifest.json"
@@ -49,6 +50,8 @@ class Manifest(BaseModel):
     server_major: int
     timescaledb: str | None
     databases: tuple[str, ...]
+    revision: str | None = None
+    """Of PeeBot's schema; older backups do not tell."""
 
 
 def backup(database_url: str, file: Path, now: datetime, steps: Steps) -> None:
@@ -60,6 +63,7 @@ def backup(database_url: str, file: Path, now: datetime, steps: Steps) -> None:
             server_major=connection.info.server_version // 10000,
             timescaledb=_timescaledb_version(connection),
             databases=tuple(which for which in names if database_exists(database_url, names[which])),
+            revision=schema_revision(connection),
         )
     program = find_program("pg_dump", manifest.server_major)
     with _complete_or_not_at_all(file) as unfinished, zipfile.ZipFile(unfinished, "w") as archive:
@@ -79,6 +83,11 @@ def restore(database_url: str, dagster_home: Path, file: Path, force: bool, step
     """
     with _open(file) as archive, mendable(database_url):
         manifest = _manifest(archive, file)
+        if manifest.revision is not None and manifest.revision not in known_revisions():
+            raise MendableError(
+                f"{file} is of schema {manifest.revision}, which only a newer version of PeeBot knows; "
+                "restore it with that one"
+            )
         names = {which: name for which, name in _names(database_url).items() if which in manifest.databases}
         for name in names.values():
             if not force and not _is_empty(database_url, name):

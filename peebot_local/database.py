@@ -18,6 +18,7 @@ from psycopg import sql as pgsql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from peebot_local.errors import MendableError
+from sql.schema_version import SchemaTooNewError, refuse_newer_schema
 
 PROJECT = Path(__file__).resolve().parent.parent
 _MIGRATED_BY = "migrated-by"
@@ -44,6 +45,8 @@ def mendable(database_url: str) -> Iterator[None]:
 
 def _advice(error: object, place: str) -> str | None:
     match error:
+        case SchemaTooNewError():
+            return f"the database {place} cannot be used: {error}"
         case errors.DiskFull():
             return f"the disk of the database {place} is full; free some space and start again"
         case errors.UndefinedTable() | errors.UndefinedFunction():
@@ -69,6 +72,19 @@ def reachable(database_url: str) -> bool:
     except psycopg.OperationalError:
         return False
     return True
+
+
+def require_known_schema(database_url: str) -> None:
+    """MendableError when a later version of PeeBot has changed the schema; a database away is not judged.
+
+    What waits for its database goes on waiting, and finds out when it is there.
+    """
+    try:
+        connection = psycopg.connect(database_url, connect_timeout=2)
+    except psycopg.OperationalError:
+        return
+    with mendable(database_url), connection:
+        refuse_newer_schema(connection)
 
 
 def create_database(server_url: str, name: str) -> None:

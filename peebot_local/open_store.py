@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from peebot_local.database import create_database
+from peebot_local.database import create_database, require_known_schema
 from peebot_local.errors import MendableError
 from peebot_local.home import Home, RunnerState
 from peebot_local.interruption import StopSignals
@@ -42,24 +42,40 @@ def database_url_of(settings: Settings) -> str:
 
 
 def require_store(settings: Settings) -> str:
-    """The database of PEEBOT_DATABASE_URL or of what runs now; an error when there is neither."""
+    """The database of PEEBOT_DATABASE_URL or of what runs now; an error when there is neither.
+
+    Also when a later version of PeeBot has changed its schema.
+    """
     if settings.database_url is not None:
-        return settings.database_url.get_secret_value()
-    running = running_store(settings)
-    if running is None:
+        url = settings.database_url.get_secret_value()
+    elif (running := running_store(settings)) is not None:
+        url = running.database_url
+    else:
         raise MendableError(
             f"nothing runs on {settings.home}; start './peebot up' (or demo) in another terminal, "
             "or set PEEBOT_DATABASE_URL"
         )
-    return running.database_url
+    require_known_schema(url)
+    return url
 
 
 @contextmanager
-def open_store(settings: Settings, signals: StopSignals, create: bool = False) -> Iterator[str]:
+def open_store(
+    settings: Settings, signals: StopSignals, create: bool = False, any_schema: bool = False
+) -> Iterator[str]:
     """The URL of the database; the embedded server is started for the block when it does not run.
 
-    Unless told to `create` one, it is an error when nothing has ever run on this home.
+    Unless told to `create` one, it is an error when nothing has ever run on this home; and, unless
+    `any_schema` will do, when a later version of PeeBot has changed the schema.
     """
+    with _opened(settings, signals, create) as url:
+        if not any_schema:
+            require_known_schema(url)
+        yield url
+
+
+@contextmanager
+def _opened(settings: Settings, signals: StopSignals, create: bool) -> Iterator[str]:
     running = running_store(settings)
     if settings.database_url is not None:
         yield settings.database_url.get_secret_value()

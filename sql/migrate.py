@@ -15,6 +15,8 @@ from psycopg.types.json import Jsonb
 from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
+from sql.schema_version import refuse_newer_schema
+
 MIGRATION_LOCK = 0x70656562
 """Key of the advisory lock that makes concurrent migrations wait for each other."""
 
@@ -22,7 +24,8 @@ MIGRATION_LOCK = 0x70656562
 def migrate(database_url: str, revision: str = "head") -> None:
     """Run the missing migrations up to `revision` and upsert channels.csv, all in one transaction.
 
-    `database_url` is a libpq URL (postgresql://...) or key=value string.
+    `database_url` is a libpq URL (postgresql://...) or key=value string. SchemaTooNewError when a later
+    version of PeeBot has been there.
     """
     # libpq reads the URL itself: what SQLAlchemy makes of one is not always what libpq means by it.
     engine = create_engine(
@@ -30,11 +33,12 @@ def migrate(database_url: str, revision: str = "head") -> None:
     )
     with engine.begin() as connection:
         connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (MIGRATION_LOCK,))
+        driver_connection = cast(psycopg.Connection, connection.connection.driver_connection)
+        refuse_newer_schema(driver_connection)
         config = Config()
         config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
-        driver_connection = cast(psycopg.Connection, connection.connection.driver_connection)
         load_channels(driver_connection, resources.files("sql").joinpath("channels.csv").read_text("utf-8"))
 
 

@@ -29,7 +29,12 @@ def serve(
     ] = False,
 ) -> None:
     """Run one process of PeeBot in the foreground, for a server (docs/deployment.md)."""
+    from peebot_local.database import require_known_schema
     from peebot_local.serve import replace_process, require_guarded, served
 
     require_guarded(host, behind_login)
-    replace_process(served(name, settings_of_environment(), os.environ, host, port, read_only))
+    settings = settings_of_environment()
+    child = served(name, settings, os.environ, host, port, read_only)
+    if settings.database_url is not None:
+        require_known_schema(settings.database_url.get_secret_value())
+    replace_process(child)

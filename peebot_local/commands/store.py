@@ -55,7 +55,7 @@ def backup(file: Annotated[Path, typer.Argument(help="The file to write.")]) -> 
     from peebot_local.display import Steps
     from peebot_local.open_store import open_store
 
-    with open_store(settings_of_environment(), SIGNALS) as url:
+    with open_store(settings_of_environment(), SIGNALS, any_schema=True) as url:
         save(url, file.absolute(), datetime.now(UTC), Steps(console()))
 
 
@@ -72,7 +72,8 @@ def restore(
     running = running_store(settings)
     if running is not None:
         raise MendableError(f"PeeBot runs on {running.home.path} with pid {running.state.pid}; stop it first")
-    with open_store(settings, SIGNALS) as url:
+    # A schema too new is what one restores for.
+    with open_store(settings, SIGNALS, any_schema=True) as url:
         load(url, Home(settings.home).dagster, file.absolute(), force, Steps(console()))
 
 
