@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -20,6 +19,7 @@ pytestmark = pytest.mark.slow
 
 CADDYFILE = Path(__file__).parents[2] / "deploy" / "compose" / "Caddyfile"
 UPSTREAMS = ("webserver", "public webserver", "live")
+HEALTH_PORT = free_port()
 
 
 def upstream(name: str) -> ThreadingHTTPServer:
@@ -42,11 +42,8 @@ def upstream(name: str) -> ThreadingHTTPServer:
 
 
 @pytest.fixture(scope="module")
-def caddy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    command = shutil.which("caddy")
-    if command is None:
-        assert "PEEBOT_REQUIRE_DEPLOY_TOOLS" not in os.environ, "caddy is not installed"
-        pytest.skip("caddy is not installed")
+def caddy(tmp_path_factory: pytest.TempPathFactory, tool: Callable[[str], str]) -> Iterator[str]:
+    command = tool("caddy")
     folder = tmp_path_factory.mktemp("caddy")
     servers = [upstream(name) for name in UPSTREAMS]
     port = free_port()
@@ -60,6 +57,7 @@ def caddy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     environment = {
         **os.environ,
         "HOME": str(folder),
+        "PEEBOT_CADDY_HEALTH_PORT": str(HEALTH_PORT),
         "PEEBOT_HOST": f"http://public.localhost:{port}",
         "PEEBOT_PRIVATE_HOST": f"http://control.localhost:{port}",
         "PEEBOT_UI_HOST": f"http://ui.localhost:{port}",
@@ -118,3 +116,9 @@ def test_who_has_no_login_does_not_reach_the_real_ui(caddy: str) -> None:
 def test_a_host_that_is_not_ours_gets_nothing_of_ours(caddy: str) -> None:
     answer = ask(caddy, "elsewhere")
     assert not any(name in answer.text for name in UPSTREAMS)
+
+
+def test_the_health_check_is_answered_on_loopback_by_the_proxy_itself(caddy: str) -> None:
+    assert requests.get(f"http://127.0.0.1:{HEALTH_PORT}/", timeout=10).text == "ok"
+    # Only there: the world's port knows nothing of it.
+    assert requests.get(f"{caddy}/", timeout=10).text != "ok"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,8 @@ import yaml
 from peebot_local.secret_files import SECRETS
 
 ROOT = Path(__file__).parents[2]
-COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "deploy" / "compose" / "compose.yaml").read_text("utf-8"))
+FOLDER = ROOT / "deploy" / "compose"
+COMPOSE: dict[str, Any] = yaml.safe_load((FOLDER / "compose.yaml").read_text("utf-8"))
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = {name for name, service in SERVICES.items() if service["image"] == "peebot"}
 
@@ -36,6 +39,18 @@ def test_each_service_is_bounded_hardened_and_comes_back(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(OURS))
 def test_ours_run_as_nobody_special(name: str) -> None:
     assert SERVICES[name]["user"] == "10001:10001"
+
+
+def test_the_proxy_is_nobody_special_either_and_binds_no_port_of_the_systems() -> None:
+    caddy = SERVICES["caddy"]
+    assert caddy["user"] == "10002:10002"
+    assert caddy["ports"] == ["80:8080", "443:8443"]
+    assert caddy["environment"]["PEEBOT_HTTP_PORT"] == "8080"
+    assert caddy["environment"]["PEEBOT_HTTPS_PORT"] == "8443"
+    # What the health check asks for is in the Caddyfile, at the port that is the default there.
+    assert "http://127.0.0.1:2020/" in caddy["healthcheck"]["test"]
+    assert "{$PEEBOT_CADDY_HEALTH_PORT:2020}" in (FOLDER / "Caddyfile").read_text("utf-8")
+    assert "chown -R 10002:10002 /data /config" in (FOLDER / "caddy.Dockerfile").read_text("utf-8")
 
 
 def test_only_the_proxy_is_reached_from_outside() -> None:
@@ -65,6 +80,7 @@ def test_each_command_is_one_that_peebot_has() -> None:
 
     settings = Settings.from_environment({"PEEBOT_DATABASE_URL": "postgresql://db/peebot"})
     for name in OURS - {"migrate"}:
+        assert SERVICES[name]["entrypoint"] == ["peebot"]
         verb, process, *_ = SERVICES[name]["command"]
         assert verb == "serve"
         served(process, settings, {})
@@ -87,3 +103,17 @@ def test_the_image_has_every_package_and_installs_only_what_the_lock_has_a_hash_
         assert f"!{package}\n" in ignored
     assert "--require-hashes" in dockerfile
     assert re.search(r"^USER \d+:\d+$", dockerfile, re.M)
+
+
+@pytest.mark.slow
+def test_compose_finds_no_fault_with_the_file(tool: Callable[[str], str]) -> None:
+    check = [tool("check-jsonschema"), "--builtin-schema", "vendor.compose-spec"]
+    checked = subprocess.run([*check, FOLDER / "compose.yaml"], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout
+
+
+@pytest.mark.slow
+def test_hadolint_finds_no_fault_with_the_images(tool: Callable[[str], str]) -> None:
+    files = [ROOT / "deploy" / "Dockerfile", FOLDER / "caddy.Dockerfile"]
+    checked = subprocess.run([tool("hadolint"), *files], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout
