@@ -1,0 +1,164 @@
+"""What the Kubernetes manifests promise, read as YAML, and checked against Kubernetes' own schemas."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from peebot_local.serve import served
+from peebot_local.settings import Settings
+
+FOLDER = Path(__file__).parents[2] / "deploy" / "kubernetes"
+Object = dict[str, Any]
+OBJECTS: list[Object] = [
+    document
+    for file in sorted(FOLDER.glob("*.yaml"))
+    for document in yaml.safe_load_all(file.read_text("utf-8"))
+]
+WORKLOADS = {
+    item["metadata"]["name"]: item for item in OBJECTS if item["kind"] in ("Job", "Deployment", "StatefulSet")
+}
+
+
+def of_kind(kind: str) -> Iterator[Object]:
+    return (item for item in OBJECTS if item["kind"] == kind)
+
+
+def pod_of(workload: Object) -> Object:
+    pod: Object = workload["spec"]["template"]
+    return pod
+
+
+def container_of(workload: Object) -> Object:
+    (container,) = pod_of(workload)["spec"]["containers"]
+    return dict(container)
+
+
+def matches(selector: Object, labels: Object) -> bool:
+    return selector["matchLabels"].items() <= labels.items()
+
+
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_each_pod_is_nobody_special_and_writes_only_where_it_must(name: str) -> None:
+    pod = pod_of(WORKLOADS[name])["spec"]
+    container = container_of(WORKLOADS[name])
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["runAsUser"] == 10001
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert pod["automountServiceAccountToken"] is False
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert container["resources"]["limits"]["memory"]
+    assert {"/tmp", "/var/lib/peebot"} <= {mount["mountPath"] for mount in container["volumeMounts"]}
+    claimed = {claim["metadata"]["name"] for claim in WORKLOADS[name]["spec"].get("volumeClaimTemplates", [])}
+    volumes = {volume["name"] for volume in pod["volumes"]} | claimed
+    assert {mount["name"] for mount in container["volumeMounts"]} == volumes
+
+
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_no_secret_is_written_into_a_manifest(name: str) -> None:
+    for variable in container_of(WORKLOADS[name])["env"]:
+        assert variable["name"] not in ("PEEBOT_DATABASE_URL", "PEEBOT_X_ACCESS_TOKEN")
+        if "PASSWORD" in variable["name"]:
+            assert "value" not in variable
+    assert not list(of_kind("Secret"))
+
+
+def test_each_process_has_a_login_of_its_own() -> None:
+    given = {
+        name: [
+            volume["secret"]["secretName"]
+            for volume in pod_of(workload)["spec"]["volumes"]
+            if "secret" in volume
+        ]
+        + [source["secretRef"]["name"] for source in container_of(workload).get("envFrom", [])]
+        for name, workload in WORKLOADS.items()
+    }
+    assert given == {
+        "peebot-migrate": ["peebot-owner"],
+        "peebot-ingest": ["peebot-ingest"],
+        "peebot-live": ["peebot-live"],
+        "peebot-code-server": ["peebot-dagster", "peebot-posting"],
+    }
+
+
+@pytest.mark.parametrize("name", WORKLOADS.keys() - {"peebot-migrate"})
+def test_each_command_is_one_that_peebot_has(name: str) -> None:
+    program, verb, process, *_ = container_of(WORKLOADS[name])["command"]
+    assert (program, verb) == ("peebot", "serve")
+    served(process, Settings.from_environment({"PEEBOT_DATABASE_URL": "postgresql://db/peebot"}), {})
+
+
+def test_two_ingest_daemons_stand_by_for_each_other_on_different_hosts() -> None:
+    ingest = WORKLOADS["peebot-ingest"]
+    assert ingest["spec"]["replicas"] == 2
+    # One that waits for its feed must not keep the other from starting.
+    assert ingest["spec"]["podManagementPolicy"] == "Parallel"
+    (term,) = pod_of(ingest)["spec"]["affinity"]["podAntiAffinity"][
+        "requiredDuringSchedulingIgnoredDuringExecution"
+    ]
+    assert term["topologyKey"] == "kubernetes.io/hostname"
+    assert matches(term["labelSelector"], pod_of(ingest)["metadata"]["labels"])
+    (budget,) = of_kind("PodDisruptionBudget")
+    assert budget["spec"]["maxUnavailable"] == 1
+    assert matches(budget["spec"]["selector"], pod_of(ingest)["metadata"]["labels"])
+    (spool,) = ingest["spec"]["volumeClaimTemplates"]
+    assert spool["spec"]["accessModes"] == ["ReadWriteOnce"]
+
+
+def test_a_feed_that_is_away_restarts_nobody() -> None:
+    ingest = container_of(WORKLOADS["peebot-ingest"])
+    for probe in ("startupProbe", "livenessProbe"):
+        assert "/metrics" in str(ingest[probe]["exec"]["command"])
+    assert "/healthz" in str(ingest["readinessProbe"]["exec"]["command"])
+
+
+def test_each_selector_finds_its_pods() -> None:
+    labels = [pod_of(workload)["metadata"]["labels"] for workload in WORKLOADS.values()]
+    for workload in WORKLOADS.values():
+        if "selector" in workload["spec"]:
+            assert matches(workload["spec"]["selector"], pod_of(workload)["metadata"]["labels"])
+    for service in of_kind("Service"):
+        assert sum(service["spec"]["selector"].items() <= pod.items() for pod in labels) == 1
+
+
+def test_nobody_is_let_in_but_by_name() -> None:
+    policies = {item["metadata"]["name"]: item["spec"] for item in of_kind("NetworkPolicy")}
+    nobody = policies.pop("peebot-nobody")
+    assert nobody == {"podSelector": {}, "policyTypes": ["Ingress"]}
+    for policy in policies.values():
+        assert policy["podSelector"]["matchLabels"]
+        for rule in policy["ingress"]:
+            assert rule["from"]
+            assert rule["ports"]
+
+
+def test_the_world_sees_the_live_page_and_the_read_only_ui() -> None:
+    (ingress,) = of_kind("Ingress")
+    shown = {
+        (path["backend"]["service"]["name"], path["path"], path["pathType"])
+        for rule in ingress["spec"]["rules"]
+        for path in rule["http"]["paths"]
+    }
+    live = {("peebot-live", path, "Exact") for path in ("/", "/events", "/live.css", "/live.js")}
+    assert shown == live | {("dagster-webserver-read-only", "/", "Prefix")}
+    hosts = [rule["host"] for rule in ingress["spec"]["rules"]]
+    assert ingress["spec"]["tls"][0]["hosts"] == hosts
+
+
+@pytest.mark.slow
+def test_the_manifests_keep_kubernetes_schemas(tool: Callable[[str], str]) -> None:
+    files = sorted(FOLDER.glob("*.yaml"))
+    checked = subprocess.run(
+        [tool("kubernetes-validate"), "--strict", *files], capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert (checked.stdout + checked.stderr).count(" passed ") == len(OBJECTS)
