@@ -6,15 +6,17 @@ import os
 import tempfile
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
 
 import psycopg
+from psycopg import IsolationLevel
 from psycopg import sql as pgsql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from peebot_local.checksums import Checksums, TableSum, checksums, differences
 from peebot_local.database import (
     create_database,
     dagster_database,
@@ -52,10 +54,15 @@ class Manifest(BaseModel):
     databases: tuple[str, ...]
     revision: str | None = None
     """Of PeeBot's schema; older backups do not tell."""
+    checksums: dict[str, dict[str, TableSum]] = {}
+    """Of each table of each database, of the moment of its dump; empty when they were not asked for."""
 
 
-def backup(database_url: str, file: Path, now: datetime, steps: Steps) -> None:
-    """Write both databases into `file`, which appears only when it is complete. What runs may go on."""
+def backup(database_url: str, file: Path, now: datetime, steps: Steps, with_checksums: bool = False) -> None:
+    """Write both databases into `file`, which appears only when it is complete. What runs may go on.
+
+    `with_checksums`: the backup tells what is in every table, and `restore` compares; it reads all rows.
+    """
     names = _names(database_url)
     with mendable(database_url), psycopg.connect(database_url) as connection:
         manifest = Manifest(
@@ -67,19 +74,27 @@ def backup(database_url: str, file: Path, now: datetime, steps: Steps) -> None:
         )
     program = find_program("pg_dump", manifest.server_major)
     with _complete_or_not_at_all(file) as unfinished, zipfile.ZipFile(unfinished, "w") as archive:
-        archive.writestr(_MANIFEST, manifest.model_dump_json(indent=1))
+        sums: dict[str, dict[str, TableSum]] = {}
         for which in manifest.databases:
-            with (
-                steps.step(f"Dumping {names[which]}"),
-                archive.open(_member(which), "w", force_zip64=True) as member,
-            ):
-                dump_database(program, make_conninfo(database_url, dbname=names[which]), member)
+            url = make_conninfo(database_url, dbname=names[which])
+            with _snapshot(url) if with_checksums else nullcontext() as snapshot:
+                options = [] if snapshot is None else [f"--snapshot={snapshot[1]}"]
+                with (
+                    steps.step(f"Dumping {names[which]}"),
+                    archive.open(_member(which), "w", force_zip64=True) as member,
+                ):
+                    dump_database(program, url, member, *options)
+                if snapshot is not None:
+                    with steps.step(f"Adding up the tables of {names[which]}"):
+                        sums[which] = checksums(snapshot[0])
+        complete = manifest.model_copy(update={"checksums": sums})
+        archive.writestr(_MANIFEST, complete.model_dump_json(indent=1))
 
 
 def restore(database_url: str, dagster_home: Path, file: Path, force: bool, steps: Steps) -> None:
     """Put a backup into the two databases, which must be empty or, by `force`, are made anew.
 
-    An older backup is then brought to the newest schema.
+    What a backup tells of its tables is verified. An older backup is then brought to the newest schema.
     """
     with _open(file) as archive, mendable(database_url):
         manifest = _manifest(archive, file)
@@ -105,6 +120,8 @@ def restore(database_url: str, dagster_home: Path, file: Path, force: bool, step
                 _make_empty(database_url, name)
                 with restoring_timescaledb(url, version):
                     load_database(program, url, dump)
+            if which in manifest.checksums:
+                _verify(url, name, manifest.checksums[which], steps)
     with steps.step("Bringing the databases to the newest schema"):
         forget_migration(dagster_home)
         migrate_databases(database_url, dagster_home)
@@ -112,6 +129,27 @@ def restore(database_url: str, dagster_home: Path, file: Path, force: bool, step
             # A dump of another server may name roles that this one does not have; these are its own.
             connection.execute("SELECT grant_roles()")
             connection.execute("ANALYZE")
+
+
+@contextmanager
+def _snapshot(url: str) -> Iterator[tuple[psycopg.Connection, str]]:
+    """A transaction, and the name by which pg_dump sees exactly what it sees."""
+    with psycopg.connect(url) as connection:
+        connection.isolation_level = IsolationLevel.REPEATABLE_READ
+        ((name,),) = connection.execute("SELECT pg_export_snapshot()").fetchall()
+        yield connection, name
+
+
+def _verify(url: str, name: str, wanted: Checksums, steps: Steps) -> None:
+    with steps.step(f"Comparing {name} with the backup's checksums"), psycopg.connect(url) as connection:
+        unlike = differences(wanted, checksums(connection))
+    if unlike:
+        raise MendableError(
+            f"{name} is not what was saved; restore another backup, and keep this file to find out why",
+            tuple(unlike[:8]),
+        )
+    rows = sum(table.rows for table in wanted.values())
+    steps.say(f"{name}: {len(wanted)} tables with {rows:,} rows are as they were saved.")
 
 
 def backup_made_at(file: Path) -> datetime | None:

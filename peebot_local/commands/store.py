@@ -49,14 +49,19 @@ def retention(
     console().print(settings_table(result))
 
 
-def backup(file: Annotated[Path, typer.Argument(help="The file to write.")]) -> None:
+def backup(
+    file: Annotated[Path, typer.Argument(help="The file to write.")],
+    with_checksums: Annotated[
+        bool, typer.Option("--checksums", help="Add what is in every table, for restore to compare.")
+    ] = False,
+) -> None:
     """Save PeeBot's and Dagster's databases in one file; what runs may go on."""
     from peebot_local.backup import backup as save
     from peebot_local.display import Steps
     from peebot_local.open_store import open_store
 
     with open_store(settings_of_environment(), SIGNALS, any_schema=True) as url:
-        save(url, file.absolute(), datetime.now(UTC), Steps(console()))
+        save(url, file.absolute(), datetime.now(UTC), Steps(console()), with_checksums)
 
 
 def restore(

@@ -106,7 +106,7 @@ def test_every_row_of_both_databases_comes_back_and_the_store_works_on(
     before = checksums(filled), checksums(dagsters(filled))
     assert before[0]["telemetry_reading"][0] > 1000
     assert len(before[1]) > 10
-    backup(filled, file, NOW, STEPS)
+    backup(filled, file, NOW, STEPS, with_checksums=True)
     assert file.stat().st_mode & 0o077 == 0
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["peebot.backup"]
 
