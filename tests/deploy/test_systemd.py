@@ -1,15 +1,10 @@
-"""The systemd units: checked by systemd itself, and each ExecStart run in the sandbox that works without it.
-
-That sandbox has no capabilities, no new privileges, and a file system of which only the state directory can
-be written. What needs systemd as the first process (credentials, system call filters, restarts) is not run.
-"""
+"""The systemd units: checked by systemd, and each ExecStart run in the sandbox that works without it."""
 
 from __future__ import annotations
 
 import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -17,36 +12,17 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from peebot_local.embedded_postgres import free_port
+from peebot_local.secret_files import SECRETS
+from tests.deploy.sandbox import INSTALLED, ROOT, UNITS, Sandbox, job_of, unit, unit_of
 
-ROOT = Path(__file__).parents[2]
-UNITS = ROOT / "deploy" / "systemd"
-PROCESSES = ("ingest", "code-server", "dagster-daemon", "webserver", "live")
-INSTALLED = "/opt/peebot"
-
-
-def unit(*files: Path) -> dict[str, dict[str, list[str]]]:
-    """A unit with its drop-ins: section → key → values in order."""
-    sections: dict[str, dict[str, list[str]]] = {}
-    for file in files:
-        section: dict[str, list[str]] = {}
-        for line in file.read_text("utf-8").splitlines():
-            if line.startswith("["):
-                section = sections.setdefault(line.strip("[]"), {})
-            elif "=" in line and not line.startswith("#"):
-                key, _, value = line.partition("=")
-                section.setdefault(key, []).append(value)
-    return sections
-
-
-def unit_of(process: str) -> dict[str, dict[str, list[str]]]:
-    drop_ins = sorted((UNITS / f"peebot@{process}.service.d").glob("*.conf"))
-    return unit(UNITS / "peebot@.service", *drop_ins)
+PROCESSES = ("ingest", "code-server", "dagster-daemon", "webserver", "webserver-public", "live")
+PUBLIC_PORT = "3002"
 
 
 def test_the_target_wants_each_process_and_nothing_unknown() -> None:
@@ -67,34 +43,23 @@ def test_each_process_is_bounded_comes_back_and_has_its_secret_by_credential(pro
 
 
 def test_what_grows_begins_anew_each_week_and_the_daemon_is_watched() -> None:
-    for process in ("code-server", "dagster-daemon", "webserver"):
+    for process in ("code-server", "dagster-daemon", "webserver", "webserver-public"):
         assert unit_of(process)["Service"]["RuntimeMaxSec"] == ["7d"]
     service = unit_of("ingest")["Service"]
     assert (service["Type"], service["WatchdogSec"]) == (["notify"], ["60"])
     assert "RuntimeMaxSec" not in service
 
 
-def required(command: str) -> str:
-    found = shutil.which(command)
-    if found is None:
-        assert "PEEBOT_REQUIRE_DEPLOY_TOOLS" not in os.environ, f"{command} is not installed"
-        pytest.skip(f"{command} is not installed")
-    return found
-
-
 @pytest.mark.slow
-def test_systemd_finds_no_fault_with_the_units(tmp_path: Path) -> None:
-    analyze = required("systemd-analyze")
+def test_systemd_finds_no_fault_with_the_units(tmp_path: Path, tool: Callable[[str], str]) -> None:
+    analyze = tool("systemd-analyze")
     shutil.copytree(UNITS, tmp_path / "units")
-    programs = tmp_path / "bin"
-    programs.mkdir()
-    names = []
-    for file in (tmp_path / "units").glob("peebot*.*"):
+    for file in (tmp_path / "units").rglob("*"):
         if file.is_file():
             # It looks for the programs, which are installed elsewhere here.
             text = file.read_text("utf-8").replace(f"{INSTALLED}/.venv/bin/python", sys.executable)
             file.write_text(text.replace(f"WorkingDirectory={INSTALLED}", f"WorkingDirectory={ROOT}"))
-            names.append(file.name)
+    names = [file.name for file in (tmp_path / "units").glob("peebot*.*") if file.is_file()]
     for process in PROCESSES:
         names.append(f"peebot@{process}.service")
     names.remove("peebot@.service")
@@ -110,43 +75,34 @@ def test_systemd_finds_no_fault_with_the_units(tmp_path: Path) -> None:
     assert ours == []
 
 
-SANDBOX = """
-set -e
-mount --bind "$STATE" "$STATE"
-mount -o remount,bind,ro /
-exec setpriv --no-new-privs --bounding-set=-all --inh-caps=-all "$@"
-"""
-
-
-@contextmanager
-def sandboxed(process: str, state: Path, environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    service = unit_of(process)["Service"]
-    (command,) = service["ExecStart"]
-    given = dict(pair.split("=", 1) for line in service["Environment"] for pair in line.split())
-    folder = state / process
-    folder.mkdir()
-    expanded = {
-        name: value.replace("/var/lib/peebot", str(state)).replace("%i", process).replace("%d", str(state))
-        for name, value in given.items()
+def test_the_jobs_are_hardened_as_the_processes_are() -> None:
+    process = unit_of("live")["Service"]
+    (drop_in,) = (UNITS / "peebot-.service.d").glob("*.conf")
+    hardening = unit(drop_in)["Service"]
+    assert {key: process[key] for key in hardening.keys() - {"MemoryMax"}} == {
+        key: value for key, value in hardening.items() if key != "MemoryMax"
     }
-    words = command.replace("%i", process).replace(f"{INSTALLED}/.venv/bin/python", sys.executable).split()
-    unshare = [required("unshare"), "--mount", "--propagation", "private", "sh", "-c", SANDBOX, "sh"]
-    running = subprocess.Popen(
-        [*unshare, *words],
-        cwd=ROOT,
-        env={
-            "PATH": os.environ["PATH"],
-            "TMPDIR": str(folder),
-            "STATE": str(state),
-            **expanded,
-            **environment,
-        },
-    )
-    try:
-        yield running
-    finally:
-        running.send_signal(signal.SIGTERM)
-        running.wait(timeout=60)
+    missing = process.keys() - hardening.keys() - job_of("backup")["Service"].keys()
+    assert missing == {"Restart", "RestartSec", "TimeoutStopSec"}
+    for name in ("migrate", "backup"):
+        service = job_of(name)["Service"]
+        assert service["StateDirectoryMode"] == ["0700"]
+        assert service["UMask"] == ["0077"]
+
+
+def test_the_public_ui_is_read_only() -> None:
+    (command,) = unit_of("webserver-public")["Service"]["ExecStart"]
+    assert "--read-only" in command.split()
+
+
+def test_the_keys_of_x_come_by_credentials_and_only_when_asked_for() -> None:
+    example = UNITS / "peebot@code-server.service.d" / "60-x.conf.example"
+    service = unit(example)["Service"]
+    given = dict(pair.split("=", 1) for line in service["Environment"] for pair in line.split())
+    assert given.pop("PEEBOT_POSTS") == "x"
+    assert {name.removesuffix("_FILE") for name in given} == {name for name in SECRETS if "_X_" in name}
+    loaded = dict(line.split(":") for line in service["LoadCredential"])
+    assert {f"%d/{credential}" for credential in loaded} == set(given.values())
 
 
 def wait_for(
@@ -167,57 +123,67 @@ def answers(url: str) -> bool:
     return True
 
 
-@pytest.mark.slow
-def test_each_process_runs_without_privileges_on_a_file_system_that_it_may_not_write(
-    database_url: str,
-) -> None:
+@pytest.fixture
+def sandbox(tool: Callable[[str], str], database_url: str) -> Iterator[Sandbox]:
     if os.geteuid() != 0:
         pytest.skip("a mount namespace takes root")
-    required("setpriv")
+    tool("setpriv")
     # The sockets in it have room for 107 bytes of path.
-    state = Path(tempfile.mkdtemp(prefix="peebot-", dir="/tmp"))
-    (state / "database_url").write_text(database_url)
-    ports = {name: free_port() for name in ("code", "ui", "live", "metrics")}
-    environment = {
-        "PEEBOT_CODE_SERVER_PORT": str(ports["code"]),
-        "PEEBOT_UI_PORT": str(ports["ui"]),
-        "PEEBOT_LIVE_PORT": str(ports["live"]),
-        "PEEBOT_METRICS_PORT": str(ports["metrics"]),
+    folder = Path(tempfile.mkdtemp(prefix="peebot-", dir="/tmp"))
+    made = Sandbox(tool, folder, {})
+    made.make()
+    (made.etc / "database_url").write_text(database_url)
+    yield made
+    shutil.rmtree(folder)
+
+
+@pytest.mark.slow
+def test_each_unit_runs_as_an_ordinary_user_on_a_file_system_that_it_may_not_write(
+    sandbox: Sandbox, database_url: str
+) -> None:
+    for name in ("migrate", "backup"):
+        with sandbox.runs(name, job_of(name)["Service"]) as running:
+            assert running.wait(timeout=120) == 0
+    (backup,) = (sandbox.state / "backup").glob("peebot-*.backup")
+    assert backup.stat().st_size > 10_000
+
+    ports = {name: free_port() for name in ("code", "ui", "public", "live", "metrics")}
+    there = sandbox.with_environment(
+        PEEBOT_CODE_SERVER_PORT=str(ports["code"]),
+        PEEBOT_UI_PORT=str(ports["ui"]),
+        PEEBOT_LIVE_PORT=str(ports["live"]),
+        PEEBOT_METRICS_PORT=str(ports["metrics"]),
         # Nobody listens there: a feed that is away must not keep the daemon from being ready.
-        "PEEBOT_FEED_URL": f"http://127.0.0.1:{free_port()}",
-    }
-    migrated = subprocess.run(
-        [sys.executable, "-P", "-m", "peebot_local", "migrate"],
-        env={**os.environ, "PEEBOT_HOME": str(state / "migrate"), "PEEBOT_DATABASE_URL": database_url},
-        check=False,
+        PEEBOT_FEED_URL=f"http://127.0.0.1:{free_port()}",
     )
-    assert migrated.returncode == 0
     manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    manager.bind(str(state / "notify"))
+    manager.bind(str(sandbox.state / "notify"))
+    sandbox.give(sandbox.state / "notify")
     manager.settimeout(60)
     with ExitStack() as stack, manager:
-        running = [
-            stack.enter_context(
-                sandboxed(
-                    process,
-                    state,
-                    {**environment, "NOTIFY_SOCKET": str(state / "notify")}
-                    if process == "ingest"
-                    else environment,
+        running_ones = []
+        for process in PROCESSES:
+            notified = {"NOTIFY_SOCKET": str(sandbox.state / "notify")} if process == "ingest" else {}
+            running_ones.append(
+                stack.enter_context(
+                    there.with_environment(**notified).runs(
+                        process, unit_of(process)["Service"], {PUBLIC_PORT: str(ports["public"])}
+                    )
                 )
             )
-            for process in PROCESSES
-        ]
         while "READY=1" not in manager.recv(4096).decode():
             pass
-        wait_for(lambda: answers(f"http://127.0.0.1:{ports['ui']}/server_info"), running)
-        wait_for(lambda: answers(f"http://127.0.0.1:{ports['live']}/healthz"), running)
-        wait_for(lambda: answers(f"http://127.0.0.1:{ports['metrics']}/metrics"), running)
-        wait_for(lambda: _heart_beats(database_url, state), running)
-        status = Path(f"/proc/{running[0].pid}/status").read_text()
-        assert re.search(r"^NoNewPrivs:\s+1$", status, re.M)
-        assert re.search(r"^CapBnd:\s+0+$", status, re.M)
-    shutil.rmtree(state)
+        wait_for(lambda: answers(f"http://127.0.0.1:{ports['ui']}/server_info"), running_ones)
+        wait_for(lambda: answers(f"http://127.0.0.1:{ports['public']}/server_info"), running_ones)
+        wait_for(lambda: answers(f"http://127.0.0.1:{ports['live']}/healthz"), running_ones)
+        wait_for(lambda: answers(f"http://127.0.0.1:{ports['metrics']}/metrics"), running_ones)
+        wait_for(lambda: _heart_beats(database_url, sandbox.folder), running_ones)
+        for running in running_ones:
+            status = Path(f"/proc/{running.pid}/status").read_text()
+            assert re.search(r"^NoNewPrivs:\s+1$", status, re.M)
+            assert re.search(r"^CapBnd:\s+0+$", status, re.M)
+            assert re.search(r"^CapEff:\s+0+$", status, re.M)
+            assert not re.search(r"^Uid:.*\b0\b", status, re.M)
 
 
 def _heart_beats(database_url: str, state: Path) -> bool:
