@@ -70,7 +70,7 @@ def test_a_feed_elsewhere_without_tls_is_told() -> None:
 
 
 def test_every_variable_that_the_code_names_is_known() -> None:
-    folders = ("peebot_local", "peebot_dagster", "peebot_live", "ingest_daemon", "deploy")
+    folders = ("peebot_local", "peebot_dagster", "peebot_live", "ingest_daemon", "deploy/compose")
     files = [
         file
         for folder in folders
