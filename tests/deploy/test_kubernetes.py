@@ -12,6 +12,7 @@ import yaml
 
 from peebot_local.serve import served
 from peebot_local.settings import Settings
+from tests.deploy.chart import RELEASE, values_of
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "kubernetes"
 Object = dict[str, Any]
@@ -148,8 +149,10 @@ def test_the_world_sees_the_live_page_and_the_read_only_ui() -> None:
         for rule in ingress["spec"]["rules"]
         for path in rule["http"]["paths"]
     }
+    # As the chart names it.
+    ui = f"{RELEASE}-{values_of('values.yaml')['dagsterWebserver']['nameOverride']}-read-only"
     live = {("peebot-live", path, "Exact") for path in ("/", "/events", "/live.css", "/live.js")}
-    assert shown == live | {("dagster-webserver-read-only", "/", "Prefix")}
+    assert shown == live | {(ui, "/", "Prefix")}
     hosts = [rule["host"] for rule in ingress["spec"]["rules"]]
     assert ingress["spec"]["tls"][0]["hosts"] == hosts
 
