@@ -15,11 +15,11 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import psutil
 import psycopg
 
+from benchmarks.harness.family_cost import Cost, cost
 from benchmarks.harness.own_stack import OwnStack, own_stack
 from benchmarks.harness.report import (
     Report,
@@ -43,14 +43,6 @@ SELECT (SELECT count(*) FROM runs), (SELECT count(*) FROM job_ticks),
 """
 
 
-@dataclass(frozen=True)
-class Cost:
-    """CPU seconds so far and bytes of memory of one child of the runner with all that it has started."""
-
-    cpu_s: float
-    pss: int
-
-
 def main() -> int:
     """Run the command line."""
     options = _arguments()
@@ -71,11 +63,11 @@ def measure(settings: Settings, options: argparse.Namespace) -> Report:
         after, grown_after = _costs(stack, simulator), _growth(stack)
         seconds = time.monotonic() - began
     cpu = {
-        name: 100 * (cost.cpu_s - before[name].cpu_s) / seconds
-        for name, cost in after.items()
+        name: 100 * (spent.cpu_s - before[name].cpu_s) / seconds
+        for name, spent in after.items()
         if name in before
     }
-    memory = {name: cost.pss / 1e6 for name, cost in after.items()}
+    memory = {name: spent.pss / 1e6 for name, spent in after.items()}
     mine = [name for name in cpu if name != SIMULATOR]
     total = {"cpu_percent": sum(cpu[name] for name in mine), "memory_mb": sum(memory[name] for name in mine)}
     per_day = {
@@ -122,27 +114,9 @@ def _simulator() -> Iterator[tuple[str, psutil.Process]]:
 def _costs(stack: OwnStack, simulator: psutil.Process) -> dict[str, Cost]:
     """By the names of the runner's children."""
     children = json.loads(stack.home.children.read_text())
-    costs = {child["name"]: _cost(psutil.Process(child["identity"]["pid"])) for child in children}
+    costs = {child["name"]: cost(psutil.Process(child["identity"]["pid"])) for child in children}
     # Its children are listed already.
-    return {**costs, "runner": _cost(stack.runner, alone=True), SIMULATOR: _cost(simulator)}
-
-
-def _cost(process: psutil.Process, alone: bool = False) -> Cost:
-    family = [process] if alone else [process, *process.children(recursive=True)]
-    cpu_s, pss = 0.0, 0
-    for member in family:
-        try:
-            times = member.cpu_times()
-            # What has ended counts with its parent: a run is over before anybody looks.
-            cpu_s += times.user + times.system
-            if not alone:
-                cpu_s += times.children_user + times.children_system
-            memory = member.memory_full_info()
-            # Only Linux knows the shared part.
-            pss += getattr(memory, "pss", memory.uss)
-        except psutil.NoSuchProcess:
-            continue
-    return Cost(cpu_s, pss)
+    return {**costs, "runner": cost(stack.runner, alone=True), SIMULATOR: cost(simulator)}
 
 
 def _growth(stack: OwnStack) -> tuple[int, ...]:

@@ -1,0 +1,50 @@
+"""What a soak promises, and which of it was broken."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from benchmarks.harness.slopes import Trend
+from benchmarks.harness.soak_events import EventsVerdict
+from benchmarks.harness.soak_readings import ReadingsVerdict
+
+LEAST_GROWTH_MB = 50.0
+"""What a process may grow by in a soak, however small it is: less can't be told from its coming to rest."""
+GROWTH_SHARE = 0.25
+LEAST_HOURS = 0.2
+"""Of less than 12 minutes no growth is told."""
+
+
+def broken_promises(
+    readings: ReadingsVerdict,
+    events: EventsVerdict,
+    memory: Mapping[str, Trend | None],
+    spool_bytes: int,
+) -> list[str]:
+    """One line for each promise that was broken."""
+    broken = []
+    if readings.said == 0 or readings.stored == 0:
+        broken.append("nothing was said or nothing was stored: nothing was measured")
+    for count, what in (
+        (readings.lost, "readings lost while the link says LIVE"),
+        (readings.strange, "readings stored that were never sent"),
+        (readings.doubled, "readings stored twice"),
+    ):
+        if count:
+            broken.append(f"{count:,} {what}, as {'; '.join(readings.examples)}")
+    for told, what in (
+        (events.missed, "events missed"),
+        (events.invented, "events that did not happen"),
+        (events.doubled, "events told twice"),
+        (events.posted_twice, "posts too many"),
+    ):
+        if told:
+            broken.append(f"{len(told)} {what}: {'; '.join(told[:5])}")
+    for name, trend in memory.items():
+        if trend is None or trend.hours < LEAST_HOURS:
+            continue
+        if trend.growth > max(LEAST_GROWTH_MB, GROWTH_SHARE * trend.mean):
+            broken.append(f"{name} grows by {trend.per_hour:,.0f} MB an hour")
+    if spool_bytes:
+        broken.append(f"the spool still holds {spool_bytes:,} bytes")
+    return broken
