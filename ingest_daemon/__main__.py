@@ -51,7 +51,10 @@ def main() -> int:
     try:
         endpoint = _endpoint(settings, outside)
     except OSError as error:
-        sys.stderr.write(f"ingest_daemon: port {settings.metrics_port} can't be had: {error.strerror}\n")
+        sys.stderr.write(
+            f"ingest_daemon: port {settings.metrics_port} of {settings.metrics_host} can't be had:"
+            f" {error.strerror}\n"
+        )
         return 2
     queue: BoundedQueue[FeedEvent] = BoundedQueue(settings.queue_capacity)
     daemon = Daemon(
@@ -85,7 +88,7 @@ def main() -> int:
 def _endpoint(settings: Settings, outside: Outside) -> Endpoint | None:
     if settings.metrics_port is None:
         return None
-    endpoint = Endpoint(settings.metrics_port, outside.metrics, outside.health)
+    endpoint = Endpoint(settings.metrics_port, outside.metrics, outside.health, settings.metrics_host)
     logger.info("metrics at %(url)s/metrics", {"url": endpoint.url})
     return endpoint
 

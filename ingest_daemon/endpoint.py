@@ -1,8 +1,9 @@
-"""/metrics and /healthz over HTTP on loopback, in threads of their own."""
+"""/metrics and /healthz over HTTP, in threads of their own."""
 
 from __future__ import annotations
 
 import logging
+import socket
 import threading
 import time
 from http import HTTPStatus
@@ -13,18 +14,21 @@ from ingest_daemon.health import Health
 from ingest_daemon.metrics import CONTENT_TYPE, Metrics
 
 LOOPBACK = "127.0.0.1"
-"""Not a setting: whoever wants more puts a proxy with a login in front."""
 SLOW_CLIENT_S = 5.0
 
 logger = logging.getLogger(__name__)
 
 
 class Endpoint:
-    """Answers from construction to close(); raises OSError when the port (0: any) can't be had."""
+    """Answers from construction to close(); raises OSError when the port (0: any) can't be had.
 
-    def __init__(self, port: int, metrics: Metrics, health: Health) -> None:
-        self._server = _Server(port, metrics, health)
-        self.url = f"http://{LOOPBACK}:{self._server.server_address[1]}"
+    It asks nobody for a login: a `host` that others reach is the caller's to answer for.
+    """
+
+    def __init__(self, port: int, metrics: Metrics, health: Health, host: str = LOOPBACK) -> None:
+        self._server = _Server(host, port, metrics, health)
+        shown = f"[{host}]" if ":" in host else host
+        self.url = f"http://{shown}:{self._server.server_address[1]}"
         self._thread = threading.Thread(target=self._server.serve_forever, name="endpoint", daemon=True)
         self._thread.start()
 
@@ -40,10 +44,12 @@ class _Server(ThreadingTCPServer):
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, port: int, metrics: Metrics, health: Health) -> None:
+    def __init__(self, host: str, port: int, metrics: Metrics, health: Health) -> None:
+        if ":" in host:
+            self.address_family = socket.AF_INET6
         self.metrics = metrics
         self.health = health
-        super().__init__((LOOPBACK, port), _Handler)
+        super().__init__((host, port), _Handler)
 
     def handle_error(self, request: object, client_address: object) -> None:
         logger.warning("an HTTP request could not be answered", exc_info=True)

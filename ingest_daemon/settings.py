@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +15,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from ingest_daemon.channel_slice import ChannelSlice
+from ingest_daemon.endpoint import LOOPBACK
 from ingest_daemon.log_lines import LogFormat
 
 NASA_SERVER = "https://push.lightstreamer.com"
@@ -41,7 +43,9 @@ class Settings:
     spool_limit_mb: int
     channels: ChannelSlice
     metrics_port: int | None
-    """Port of /metrics and /healthz on loopback; 0: any, None: none."""
+    """Port of /metrics and /healthz; 0: any, None: none."""
+    metrics_host: str
+    """Where it listens: loopback, or what somebody vouches for by --exposed."""
     log_format: LogFormat
     database_url: str = field(repr=False)
 
@@ -72,6 +76,9 @@ class Settings:
             spool_limit_mb=options.spool_limit_mb,
             channels=ChannelSlice.read(options.channels or environment.get("PEEBOT_CHANNELS", "")),
             metrics_port=_port(options.metrics_port or environment.get("PEEBOT_METRICS_PORT", "")),
+            metrics_host=_host(
+                options.metrics_host or environment.get("PEEBOT_METRICS_HOST") or LOOPBACK, options.exposed
+            ),
             log_format=_log_format(options.log_format or environment.get("PEEBOT_LOG_FORMAT") or "text"),
             database_url=_database_url(environment),
         )
@@ -88,9 +95,22 @@ def _port(text: str) -> int | None:
         return None
     if not (text.isascii() and text.isdecimal()) or int(text) > 65535:
         raise SettingsError(
-            f"--metrics-port takes a port number, not {text!r}; the address is always that of loopback"
+            f"--metrics-port takes a port number, not {text!r}; the address is that of --metrics-host"
         )
     return int(text)
+
+
+def _host(host: str, exposed: bool) -> str:
+    try:
+        is_loopback = ip_address(host).is_loopback
+    except ValueError:
+        is_loopback = host == "localhost"
+    if not (is_loopback or exposed):
+        raise SettingsError(
+            f"{host} can be reached from elsewhere, and /metrics asks for no login; listen on 127.0.0.1, "
+            "or give --exposed if nobody else is on that network"
+        )
+    return host
 
 
 def _log_format(text: str) -> LogFormat:
@@ -164,7 +184,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--metrics-port",
         metavar="PORT",
-        help="serve /metrics and /healthz on 127.0.0.1; 0: any port (default: PEEBOT_METRICS_PORT, or not)",
+        help="serve /metrics and /healthz; 0: any port (default: PEEBOT_METRICS_PORT, or not)",
+    )
+    parser.add_argument(
+        "--metrics-host",
+        metavar="HOST",
+        help="where to serve them (default: PEEBOT_METRICS_HOST, or 127.0.0.1)",
+    )
+    parser.add_argument(
+        "--exposed", action="store_true", help="let --metrics-host be one that others can reach"
     )
     parser.add_argument(
         "--log-format",

@@ -60,6 +60,7 @@ def served(
             source,
             spool=home.spool(source),
             metrics_port=settings.metrics_port or METRICS_PORT,
+            metrics_host=host,
         ),
         "code-server": lambda: of_dagster(
             lambda: code_server(url, dagster, port or int(dagster["PEEBOT_CODE_SERVER_PORT"]), host)
@@ -79,7 +80,7 @@ def served(
     return replace(child, environment={**environment, **_given_to(name, environment, child.environment)})
 
 
-_LISTENERS = ("code-server", "webserver", "live")
+_LISTENERS = ("ingest", "code-server", "webserver", "live")
 
 
 def _given_to(name: str, environment: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
@@ -92,6 +93,12 @@ def _given_to(name: str, environment: Mapping[str, str], own: Mapping[str, str])
         for variable, value in own.items()
         if not (variable in kept and variable in environment)
     }
+
+
+def listening_host(name: str, host: str | None, environment: Mapping[str, str]) -> str:
+    """Where it is to listen: at `host`; else at PEEBOT_METRICS_HOST if it is `ingest`; else on loopback."""
+    of_environment = environment.get("PEEBOT_METRICS_HOST") if name == "ingest" else None
+    return (of_environment or LOOPBACK) if host is None else host
 
 
 def require_guarded(host: str, behind_login: bool) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from peebot_live.binding import LOOPBACK
 from peebot_local.database import PROJECT, reachable
 from peebot_local.embedded_postgres import EmbeddedPostgres, server_environment
 from peebot_local.processes import StopManner
@@ -47,13 +48,16 @@ def ingest(
     name: str = "ingest",
     spool: Path | None = None,
     metrics_port: int | None = None,
+    metrics_host: str = LOOPBACK,
 ) -> Child:
     """The ingest daemon. It waits out a missing database by itself, and keeps what it hears in the spool.
 
     Without a port for its metrics it is a job's own, and takes no part in what the environment arranges.
     """
     # The service manager's socket is the runner's.
-    environment = {"PEEBOT_DATABASE_URL": database_url, "NOTIFY_SOCKET": ""}
+    environment = {"PEEBOT_DATABASE_URL": database_url, "NOTIFY_SOCKET": "", "PEEBOT_METRICS_HOST": ""}
+    # Who calls answers for a host that others reach.
+    listen = () if metrics_host == LOOPBACK else ("--metrics-host", metrics_host, "--exposed")
     if spool is not None:
         environment["PEEBOT_SPOOL"] = str(spool)
     if metrics_port is None:
@@ -62,7 +66,7 @@ def ingest(
         environment["PEEBOT_METRICS_PORT"] = str(metrics_port)
     return Child(
         name=name,
-        command=(*_python("ingest_daemon"), "--server", feed_url, "--source", source, *arguments),
+        command=(*_python("ingest_daemon"), "--server", feed_url, "--source", source, *listen, *arguments),
         environment=environment,
         stop=StopManner(grace_s=15.0),
     )

@@ -17,7 +17,13 @@ def serve(
             help="ingest, code-server, dagster-daemon, webserver, live or celery-worker.", show_default=False
         ),
     ],
-    host: Annotated[str, typer.Option(help="To listen on.")] = "127.0.0.1",
+    host: Annotated[
+        str | None,
+        typer.Option(
+            help="To listen on; ingest: with its metrics, or PEEBOT_METRICS_HOST.  [default: 127.0.0.1]",
+            show_default=False,
+        ),
+    ] = None,
     port: Annotated[
         int | None, typer.Option(min=1, max=65535, show_default=False, help="To listen on.")
     ] = None,
@@ -30,11 +36,12 @@ def serve(
 ) -> None:
     """Run one process of PeeBot in the foreground, for a server (docs/deployment.md)."""
     from peebot_local.database import require_known_schema
-    from peebot_local.serve import replace_process, require_guarded, served
+    from peebot_local.serve import listening_host, replace_process, require_guarded, served
 
-    require_guarded(host, behind_login)
+    where = listening_host(name, host, os.environ)
+    require_guarded(where, behind_login)
     settings = settings_of_environment()
-    child = served(name, settings, os.environ, host, port, read_only)
+    child = served(name, settings, os.environ, where, port, read_only)
     if settings.database_url is not None:
         require_known_schema(settings.database_url.get_secret_value())
     replace_process(child)

@@ -51,6 +51,18 @@ def test_metrics_come_in_the_format_that_prometheus_reads(endpoint: Endpoint, me
     assert "\npeebot_stored_total 12.0\n" in body
 
 
+@pytest.mark.parametrize("host", ["127.0.0.2", "::1"])
+def test_it_answers_where_it_is_told_to_and_nowhere_else(host: str, metrics: Metrics, health: Health) -> None:
+    endpoint = Endpoint(0, metrics, health, host)
+    try:
+        assert ask(endpoint.url, "/metrics")[0] == 200
+        port = endpoint.url.rpartition(":")[2]
+        with pytest.raises(ConnectionRefusedError):
+            ask(f"http://127.0.0.1:{port}", "/metrics")
+    finally:
+        endpoint.close()
+
+
 def test_health_is_200_when_ready_and_503_with_one_line_that_says_why_when_not(
     endpoint: Endpoint, health: Health
 ) -> None:

@@ -44,6 +44,9 @@ def test_settings_cannot_be_changed() -> None:
         (("--as-of", "2025-02-01"), URL, "--clock feed"),
         (("--queue-capacity", "0"), URL, "--queue-capacity"),
         (("--spool-limit-mb", "0"), URL, "--spool-limit-mb"),
+        (("--metrics-host", "0.0.0.0"), URL, "/metrics asks for no login"),  # noqa: S104
+        (("--metrics-host", "::"), URL, "/metrics asks for no login"),
+        (("--metrics-host", "peebot.example"), URL, "--exposed"),
     ],
 )
 def test_a_wrong_setting_is_named_and_no_secret_told(arguments: tuple[str, ...], url: str, says: str) -> None:
@@ -52,6 +55,15 @@ def test_a_wrong_setting_is_named_and_no_secret_told(arguments: tuple[str, ...],
     assert says in str(failure.value)
     assert "s3cret" not in str(failure.value)
     assert failure.value.__cause__ is None
+
+
+def test_the_metrics_are_on_loopback_unless_somebody_vouches_for_another_host() -> None:
+    environment = {"PEEBOT_DATABASE_URL": URL, "PEEBOT_METRICS_HOST": "10.0.0.7"}
+    assert read().metrics_host == "127.0.0.1"
+    assert read("--metrics-host", "::1").metrics_host == "::1"
+    with pytest.raises(SettingsError, match=r"10\.0\.0\.7 can be reached from elsewhere"):
+        Settings.read((), environment)
+    assert Settings.read(("--exposed",), environment).metrics_host == "10.0.0.7"
 
 
 def test_the_feed_is_the_official_client_unless_argument_or_environment_say_otherwise() -> None:

@@ -15,7 +15,7 @@ import requests
 
 from peebot_local.embedded_postgres import free_port
 from peebot_local.errors import MendableError
-from peebot_local.serve import require_guarded, served
+from peebot_local.serve import listening_host, require_guarded, served
 from peebot_local.settings import Settings
 
 URL = "postgresql://peebot:s3cret@db/peebot"
@@ -51,6 +51,18 @@ def test_a_host_that_others_reach_is_refused_unless_a_login_is_in_front(host: st
     require_guarded(host, behind_login=True)
 
 
+def test_the_metrics_listen_elsewhere_only_when_told_so_by_name(settings: Settings) -> None:
+    assert listening_host("ingest", None, {}) == "127.0.0.1"
+    assert listening_host("ingest", None, {"PEEBOT_METRICS_HOST": "10.0.0.7"}) == "10.0.0.7"
+    assert listening_host("ingest", "10.0.0.8", {"PEEBOT_METRICS_HOST": "10.0.0.7"}) == "10.0.0.8"
+    # It is that of the metrics and of nothing else.
+    assert listening_host("code-server", None, {"PEEBOT_METRICS_HOST": "10.0.0.7"}) == "127.0.0.1"
+    assert listening_host("live", "", {}) == ""
+    assert "--exposed" not in served("ingest", settings, {"PEEBOT_METRICS_HOST": "10.0.0.7"}).command
+    exposed = served("ingest", settings, {}, host="10.0.0.7").command
+    assert exposed[-3:] == ("--metrics-host", "10.0.0.7", "--exposed")
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
 def test_loopback_needs_nobodys_word(host: str) -> None:
     require_guarded(host, behind_login=False)
@@ -81,7 +93,7 @@ def test_the_processes_of_dagster_find_the_code_server_wherever_it_is(
     [
         ("nobody", {}, "nothing is named 'nobody'; there is ingest, "),
         ("live", {"read_only": True}, "only the webserver can be --read-only"),
-        ("ingest", {"host": "10.0.0.7"}, "listens to nobody"),
+        ("dagster-daemon", {"host": "10.0.0.7"}, "listens to nobody"),
         ("celery-worker", {}, "set PEEBOT_CELERY_BROKER"),
     ],
 )
