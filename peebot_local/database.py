@@ -136,7 +136,7 @@ def migrate_databases(database_url: str, dagster_home: Path) -> None:
             f"Dagster could not make its tables in {dagster_database(database_url)}; mend what it says",
             tuple(result.stderr.strip().splitlines()[-8:]),
         )
-    _give_to_dagsters_role(dagster_conninfo)
+    grant_dagsters_tables(database_url)
     stamp.write_text(signature)
 
 
@@ -205,24 +205,28 @@ def _has_dagster_tables(conninfo: str) -> bool:
         return connection.execute("SELECT to_regclass('runs') IS NOT NULL").fetchone() == (True,)
 
 
-def _give_to_dagsters_role(conninfo: str) -> None:
-    # Only a superuser can give away; whoever else has made the tables goes on as their owner.
+def grant_dagsters_tables(database_url: str) -> None:
+    """Let peebot_dagster, if there is that role, read and write Dagster's tables, but not own them.
+
+    At work Dagster needs no more: only `migrate` makes tables or changes them.
+    """
+    conninfo = make_conninfo(database_url, dbname=dagster_database(database_url))
     with mendable(conninfo), psycopg.connect(conninfo) as connection:
         connection.execute(
             """
             DO $$
-            DECLARE
-                owned text;
             BEGIN
-                IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'peebot_dagster')
-                    OR NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
-                THEN
+                IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'peebot_dagster') THEN
                     RETURN;
                 END IF;
-                FOR owned IN SELECT tablename FROM pg_tables WHERE schemaname = current_schema() LOOP
-                    EXECUTE format('ALTER TABLE %I OWNER TO peebot_dagster', owned);
-                END LOOP;
-                EXECUTE format('GRANT USAGE, CREATE ON SCHEMA %I TO peebot_dagster', current_schema());
+                EXECUTE format('GRANT USAGE ON SCHEMA %I TO peebot_dagster', current_schema());
+                EXECUTE format(
+                    'GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA %I TO peebot_dagster',
+                    current_schema()
+                );
+                EXECUTE format(
+                    'GRANT USAGE ON ALL SEQUENCES IN SCHEMA %I TO peebot_dagster', current_schema()
+                );
             END $$
             """
         )

@@ -9,6 +9,9 @@ from peebot_local.errors import MendableError
 
 SECRETS = (
     "PEEBOT_DATABASE_URL",
+    "PEEBOT_INGEST_URL",
+    "PEEBOT_DAGSTER_URL",
+    "PEEBOT_READER_URL",
     "PEEBOT_CELERY_BROKER",
     "PEEBOT_X_CONSUMER_KEY",
     "PEEBOT_X_CONSUMER_SECRET",

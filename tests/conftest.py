@@ -102,8 +102,9 @@ def not_here(config: pytest.Config, edition: str, why: str, required_by: str) ->
     pytest.skip(why)
 
 
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[EmbeddedPostgres]:
+@contextmanager
+def fresh_postgres() -> Iterator[EmbeddedPostgres]:
+    """A server of PostgreSQL for the block, without any role or database of PeeBot's."""
     root = Path(tempfile.mkdtemp(prefix="peebot-pg-"))
     server = EmbeddedPostgres(root)
     process = server.start(root / "log")
@@ -119,17 +120,13 @@ def postgres_server() -> Iterator[EmbeddedPostgres]:
         shutil.rmtree(root)
 
 
-@pytest.fixture(scope="session")
-def timescaledb_server(pytestconfig: pytest.Config) -> Iterator[ServerAt]:
-    """A native TimescaleDB: that of PEEBOT_TEST_TIMESCALE_URL (a superuser's), else Debian's."""
-    url = os.environ.get("PEEBOT_TEST_TIMESCALE_URL")
-    if url:
-        yield ServerAt(url)
-        return
+@contextmanager
+def fresh_timescaledb(config: pytest.Config) -> Iterator[ServerAt]:
+    """The same of Debian's TimescaleDB."""
     script = ROOT / ".ci" / "timescaledb"
     if subprocess.run([script, "installed"], check=False).returncode != 0:
         why = "run .ci/timescaledb install, or set PEEBOT_TEST_TIMESCALE_URL"
-        not_here(pytestconfig, NATIVE, why, "PEEBOT_REQUIRE_TIMESCALEDB")
+        not_here(config, NATIVE, why, "PEEBOT_REQUIRE_TIMESCALEDB")
     # It ends with its pipe: also when this process is killed.
     with subprocess.Popen(
         [script, "run"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -139,6 +136,23 @@ def timescaledb_server(pytestconfig: pytest.Config) -> Iterator[ServerAt]:
         _wait_for(server.url("postgres"))
         yield server
         process.terminate()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[EmbeddedPostgres]:
+    with fresh_postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def timescaledb_server(pytestconfig: pytest.Config) -> Iterator[ServerAt]:
+    """A native TimescaleDB: that of PEEBOT_TEST_TIMESCALE_URL (a superuser's), else Debian's."""
+    url = os.environ.get("PEEBOT_TEST_TIMESCALE_URL")
+    if url:
+        yield ServerAt(url)
+        return
+    with fresh_timescaledb(pytestconfig) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
@@ -232,6 +246,23 @@ def login_as(database_url: str) -> Iterator[Callable[[str], str]]:
         for user in made:
             connection.execute(pgsql.SQL("DROP OWNED BY {}").format(pgsql.Identifier(user)))
             connection.execute(pgsql.SQL("DROP ROLE {}").format(pgsql.Identifier(user)))
+
+
+@pytest.fixture
+def login_urls(database_url: str) -> Iterator[dict[str, str]]:
+    """URLs of logins that `migrate` may make on the test's database, by their part; dropped after it."""
+    parts = urlsplit(database_url)
+    unique = uuid.uuid4().hex[:8]
+    users = {part: f"{part}_{unique}" for part in ("ingest", "dagster", "reader")}
+    yield {
+        part: urlunsplit(
+            parts._replace(netloc=f"{user}:{secrets.token_hex(12)}@{parts.hostname}:{parts.port}")
+        )
+        for part, user in users.items()
+    }
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        for user in users.values():
+            connection.execute(pgsql.SQL("DROP ROLE IF EXISTS {}").format(pgsql.Identifier(user)))
 
 
 @pytest.fixture

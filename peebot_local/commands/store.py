@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -14,15 +15,25 @@ from peebot_local.home import Home
 
 
 def migrate() -> None:
-    """Bring PeeBot's and Dagster's databases to the newest schema."""
+    """Bring PeeBot's and Dagster's databases to the newest schema; make the logins of the environment.
+
+    PEEBOT_INGEST_URL, PEEBOT_DAGSTER_URL and PEEBOT_READER_URL are what the processes get as their
+    PEEBOT_DATABASE_URL; user and password are made as they say. For another password, run it again.
+    """
     from peebot_local.database import migrate_databases
     from peebot_local.display import Steps
+    from peebot_local.logins import logins_of, make_logins
     from peebot_local.open_store import open_store
 
     settings = settings_of_environment()
-    step = Steps(console()).step("Bringing the databases to the newest schema")
-    with open_store(settings, SIGNALS, create=True) as url, step:
-        migrate_databases(url, Home(settings.home).dagster)
+    logins = logins_of(os.environ)
+    steps = Steps(console())
+    with open_store(settings, SIGNALS, create=True) as url:
+        with steps.step("Bringing the databases to the newest schema"):
+            migrate_databases(url, Home(settings.home).dagster)
+        if logins:
+            with steps.step(f"Making the logins {', '.join(login.user for login in logins)}"):
+                make_logins(url, logins)
 
 
 _Days = Annotated[int | None, typer.Option(min=1, max=36500, show_default=False)]

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from peebot_local.logins import ROLES
 from peebot_local.secret_files import SECRETS
 
 ROOT = Path(__file__).parents[2]
@@ -66,6 +67,23 @@ def test_no_secret_is_in_an_environment() -> None:
         assert not {*given} & {*SECRETS, "POSTGRES_PASSWORD"}, name
         for secret in re.findall(r"/run/secrets/(\w+)", str(given)):
             assert secret in service["secrets"], (name, secret)
+
+
+def test_each_process_has_its_own_login_and_only_the_migration_the_owners() -> None:
+    given = {}
+    for name in sorted(OURS):
+        file = SERVICES[name]["environment"]["PEEBOT_DATABASE_URL_FILE"]
+        given[name] = file.removeprefix("/run/secrets/")
+        held = {secret for secret in SERVICES[name]["secrets"] if secret.endswith("_url")}
+        assert held == {given[name]} or name == "migrate", name
+    assert given == {
+        "migrate": "database_url",
+        "ingest": "ingest_url",
+        **dict.fromkeys(("code-server", "dagster-daemon", "webserver", "webserver-public"), "dagster_url"),
+        "live": "reader_url",
+    }
+    made = {variable for variable in SERVICES["migrate"]["environment"] if variable.endswith("_URL_FILE")}
+    assert made == {"PEEBOT_DATABASE_URL_FILE", *(f"{setting}_FILE" for setting in ROLES)}
 
 
 def test_only_the_code_server_which_runs_the_posting_has_the_keys_of_x() -> None:

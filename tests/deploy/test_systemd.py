@@ -18,11 +18,14 @@ from pathlib import Path
 import pytest
 
 from peebot_local.embedded_postgres import free_port
+from peebot_local.logins import ROLES
 from peebot_local.secret_files import SECRETS
 from tests.deploy.sandbox import INSTALLED, ROOT, UNITS, Sandbox, job_of, unit, unit_of
 
 PROCESSES = ("ingest", "code-server", "dagster-daemon", "webserver", "webserver-public", "live")
 PUBLIC_PORT = "3002"
+LOGINS = {"ingest": "ingest", "live": "reader"}
+"""Whose login is not that of Dagster."""
 
 
 def test_the_target_wants_each_process_and_nothing_unknown() -> None:
@@ -37,9 +40,22 @@ def test_each_process_is_bounded_comes_back_and_has_its_secret_by_credential(pro
     service = unit_of(process)["Service"]
     assert re.fullmatch(r"\d+[MG]", service["MemoryMax"][-1])
     assert service["Restart"] == ["always"]
-    assert service["LoadCredential"] == ["database_url:/etc/peebot/database_url"]
+    url = f"database_url:/etc/peebot/{LOGINS.get(process, 'dagster')}_url"
+    assert service["LoadCredential"] == [url]
     assert "PEEBOT_DATABASE_URL=" not in str(service)
     assert service["User"] == ["peebot"]
+
+
+def test_the_migration_makes_the_login_of_each_process() -> None:
+    service = job_of("migrate")["Service"]
+    given = dict(pair.split("=", 1) for line in service["Environment"] for pair in line.split())
+    credentials = dict(line.split(":") for line in service["LoadCredential"])
+    assert {setting: credentials[given[f"{setting}_FILE"].removeprefix("%d/")] for setting in ROLES} == {
+        "PEEBOT_INGEST_URL": "/etc/peebot/ingest_url",
+        "PEEBOT_DAGSTER_URL": "/etc/peebot/dagster_url",
+        "PEEBOT_READER_URL": "/etc/peebot/reader_url",
+    }
+    assert credentials["database_url"] == "/etc/peebot/database_url"
 
 
 def test_what_grows_begins_anew_each_week_and_the_daemon_is_watched() -> None:
@@ -124,7 +140,7 @@ def answers(url: str) -> bool:
 
 
 @pytest.fixture
-def sandbox(tool: Callable[[str], str], database_url: str) -> Iterator[Sandbox]:
+def sandbox(tool: Callable[[str], str], database_url: str, login_urls: dict[str, str]) -> Iterator[Sandbox]:
     if os.geteuid() != 0:
         pytest.skip("a mount namespace takes root")
     tool("setpriv")
@@ -133,6 +149,8 @@ def sandbox(tool: Callable[[str], str], database_url: str) -> Iterator[Sandbox]:
     made = Sandbox(tool, folder, {})
     made.make()
     (made.etc / "database_url").write_text(database_url)
+    for part, url in login_urls.items():
+        (made.etc / f"{part}_url").write_text(url)
     yield made
     shutil.rmtree(folder)
 

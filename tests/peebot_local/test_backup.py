@@ -158,9 +158,11 @@ def test_a_damaged_backup_is_noticed_before_anything_is_replaced(
             restore(target, tmp_path / "dagster", file, force=False, steps=STEPS)
 
 
-def test_dagsters_role_owns_dagsters_tables(filled: str) -> None:
+def test_dagsters_role_reads_and_writes_dagsters_tables_and_owns_none(filled: str) -> None:
     with psycopg.connect(dagsters(filled)) as connection:
-        owners = connection.execute(
-            "SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'public'"
+        rights = connection.execute(
+            "SELECT DISTINCT has_table_privilege('peebot_dagster', quote_ident(tablename), 'SELECT')"
+            " AND has_table_privilege('peebot_dagster', quote_ident(tablename), 'INSERT'), tableowner"
+            " FROM pg_tables WHERE schemaname = 'public'"
         ).fetchall()
-    assert owners == [("peebot_dagster",)]
+        assert rights == [(True, connection.info.user)]

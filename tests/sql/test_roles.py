@@ -43,6 +43,7 @@ def test_the_ingest_role_stores_readings_and_neither_changes_nor_deletes_one(
 ) -> None:
     url = login_as("peebot_ingest")
     assert allowed(url, INSERT_READING + " ON CONFLICT DO NOTHING RETURNING ts")
+    assert allowed(url, "SELECT version_num FROM alembic_version")
     for forbidden in (
         "UPDATE telemetry_reading SET value = 0",
         "DELETE FROM telemetry_reading",
@@ -51,6 +52,7 @@ def test_the_ingest_role_stores_readings_and_neither_changes_nor_deletes_one(
         "UPDATE telemetry_channel SET name = ''",
         "SELECT FROM detected_event",
         "SELECT FROM post",
+        "UPDATE alembic_version SET version_num = '9999'",
         "INSERT INTO setting VALUES ('x', 1)",
         "CREATE TABLE own (x integer)",
         "SELECT maintain_store()",
