@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from peebot_local.logins import ROLES
 from peebot_local.serve import served
 from peebot_local.settings import Settings
 from tests.deploy.chart import RELEASE, values_of
@@ -86,7 +87,7 @@ def test_each_process_has_a_login_of_its_own() -> None:
     assert given == {
         "peebot-migrate": ["peebot-owner"],
         "peebot-ingest": ["peebot-ingest"],
-        "peebot-live": ["peebot-live"],
+        "peebot-live": ["peebot-reader"],
         "peebot-code-server": ["peebot-dagster", "peebot-posting"],
     }
 
@@ -96,6 +97,24 @@ def test_each_command_is_one_that_peebot_has(name: str) -> None:
     program, verb, process, *_ = container_of(WORKLOADS[name])["command"]
     assert (program, verb) == ("peebot", "serve")
     served(process, Settings.from_environment({"PEEBOT_DATABASE_URL": "postgresql://db/peebot"}), {})
+
+
+def test_the_migration_makes_the_login_of_each_process() -> None:
+    job = WORKLOADS["peebot-migrate"]
+    given = {variable["name"]: variable["value"] for variable in container_of(job)["env"]}
+    (sources,) = (
+        volume["projected"]["sources"] for volume in pod_of(job)["spec"]["volumes"] if "projected" in volume
+    )
+    files = {
+        f"/run/secrets/logins/{item['path']}": source["secret"]["name"]
+        for source in sources
+        for item in source["secret"]["items"]
+    }
+    assert {setting: files[given[f"{setting}_FILE"]] for setting in ROLES} == {
+        "PEEBOT_INGEST_URL": "peebot-ingest",
+        "PEEBOT_DAGSTER_URL": "peebot-dagster",
+        "PEEBOT_READER_URL": "peebot-reader",
+    }
 
 
 def test_two_ingest_daemons_stand_by_for_each_other_on_different_hosts() -> None:
@@ -118,8 +137,8 @@ def test_two_ingest_daemons_stand_by_for_each_other_on_different_hosts() -> None
 def test_a_feed_that_is_away_restarts_nobody() -> None:
     ingest = container_of(WORKLOADS["peebot-ingest"])
     for probe in ("startupProbe", "livenessProbe"):
-        assert "/metrics" in str(ingest[probe]["exec"]["command"])
-    assert "/healthz" in str(ingest["readinessProbe"]["exec"]["command"])
+        assert ingest[probe]["httpGet"]["path"] == "/metrics"
+    assert ingest["readinessProbe"]["httpGet"]["path"] == "/healthz"
 
 
 def test_each_selector_finds_its_pods() -> None:

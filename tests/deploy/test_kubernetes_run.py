@@ -19,6 +19,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from peebot_local.database import dagster_database, migrate_databases
 from peebot_local.embedded_postgres import free_port
+from peebot_local.logins import logins_of, make_logins
 from peebot_local.services import listens
 from tests.deploy.chart import (
     ROOT,
@@ -78,6 +79,7 @@ def kubeconfig(path: Path, address: str) -> Path:
 def test_a_run_becomes_a_job_whose_command_ends_well(
     cluster: tuple[str, list[Tree]],
     database_url: str,
+    login_urls: dict[str, str],
     tmp_path: Path,
     tool: Callable[[str], str],
     monkeypatch: pytest.MonkeyPatch,
@@ -86,7 +88,10 @@ def test_a_run_becomes_a_job_whose_command_ends_well(
     address, jobs = cluster
     home = tmp_path / "home"
     migrate_databases(database_url, home)
-    where = conninfo_to_dict(database_url)
+    # As in a cluster: a login that may make no table.
+    url = login_urls["dagster"]
+    make_logins(database_url, logins_of({"PEEBOT_DAGSTER_URL": url}))
+    where = conninfo_to_dict(url)
     here = {
         "global": {"dagsterHome": str(home)},
         "postgresql": {
@@ -108,7 +113,7 @@ def test_a_run_becomes_a_job_whose_command_ends_well(
     deployment = deployment_of(values)
     image = f"{deployment['image']['repository']}:{deployment['image']['tag']}"
     secrets = {
-        "peebot-dagster": {"PEEBOT_DATABASE_URL": database_url},
+        "peebot-dagster": {"PEEBOT_DATABASE_URL": url},
         "peebot-posting": {},
         "peebot-dagster-storage": {"postgresql-password": str(where["password"])},
     }
