@@ -10,6 +10,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
 
@@ -117,7 +118,9 @@ class Saboteur:
 
     def _kill(self, child: str, ending: signal.Signals) -> None:
         pid = children(self._stack)[child]
-        psutil.Process(pid).send_signal(ending)
+        # It may have died by itself a moment ago: then it is on its way back, and is waited for all the same.
+        with suppress(psutil.NoSuchProcess):
+            psutil.Process(pid).send_signal(ending)
         self._wait_for(lambda: children(self._stack).get(child, pid) != pid, f"a new {child}")
 
     def _wait_for(self, ready: Callable[[], bool], what: str) -> None:

@@ -15,6 +15,7 @@ from benchmarks.harness.family_cost import cost
 from benchmarks.harness.own_stack import OwnStack
 from benchmarks.harness.slopes import Sample
 from benchmarks.harness.soak_faults import children
+from peebot_local.errors import MendableError
 
 FOLDERS: Mapping[str, str] = {
     "postgres": "postgres",
@@ -38,9 +39,12 @@ class Samples:
         self._thread.start()
 
     def close(self) -> None:
-        """Take no more."""
+        """Take no more. MendableError when it had ended by itself: its last words are on stderr."""
+        ended_early = not self._thread.is_alive()
         self._stop.set()
         self._thread.join()
+        if ended_early:
+            raise MendableError("the memory could not be looked at to the end; stderr says why")
 
     def _run(self) -> None:
         while not self._stop.wait(self._every_s):
