@@ -129,7 +129,11 @@ def _arguments() -> argparse.Namespace:
     arguments.add_argument("--minutes", type=float, default=90.0, help="default: %(default)g")
     arguments.add_argument("--seed", type=int, default=1, help="of station and faults (default: %(default)d)")
     arguments.add_argument(
-        "--visit-every", type=float, default=300.0, metavar="SECONDS", help="default: %(default)g"
+        "--visit-every",
+        type=float,
+        default=300.0,
+        metavar="SECONDS",
+        help="200 at least (default: %(default)g)",
     )
     arguments.add_argument(
         "--pause",
