@@ -22,6 +22,8 @@ OWN = {
     "access token of X": re.compile(r"\b\d{8,20}-[A-Za-z0-9]{40}\b"),
     "app password of Bluesky": re.compile(r"\b[a-z0-9]{4}(?:-[a-z0-9]{4}){3}\b(?!-)"),
 }
+REFERENCE = re.compile(r"\w*[sS]ecretName:\s*[\w-]+")
+"""Where a secret of Kubernetes is named, which is no secret."""
 Finding = tuple[str, str, str]
 
 
@@ -50,9 +52,12 @@ def find(root: Path, names: Iterable[str]) -> Iterator[tuple[Finding, int]]:
                 continue
             collection = SecretsCollection()
             collection.scan_file(str(path))
+            lines = path.read_text("utf-8", errors="replace").splitlines()
             for _, secret in collection:
+                if secret.type == "Secret Keyword" and REFERENCE.search(lines[secret.line_number - 1]):
+                    continue
                 yield (name, secret.type, secret.secret_hash), secret.line_number
-            for number, line in enumerate(path.read_text("utf-8", errors="replace").splitlines(), 1):
+            for number, line in enumerate(lines, 1):
                 for kind, form in OWN.items():
                     for match in form.findall(line):
                         yield (name, kind, hashlib.sha256(match.encode()).hexdigest()), number
