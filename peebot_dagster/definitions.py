@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import dagster as dg
 
+from peebot_dagster.defs.alerts import alerts_sensor
 from peebot_dagster.defs.detectors import detector_asset
 from peebot_dagster.defs.feed import feed_checks, feed_sensor, tank_checks, urine_tank_of
 from peebot_dagster.defs.health import TANK_CHECKS
@@ -58,7 +59,7 @@ def build_definitions(detectors: Sequence[Detector]) -> dg.Definitions:
             store_maintenance_schedule,
             *([station_report_schedule] if tank else []),
         ],
-        sensors=[*live_detection_sensors(detectors), feed_sensor(detectors)],
+        sensors=[*live_detection_sensors(detectors), feed_sensor(detectors), alerts_sensor],
         resources={"store": Store(database_url=dg.EnvVar("PEEBOT_DATABASE_URL"))},
         executor=dg.in_process_executor,
     )

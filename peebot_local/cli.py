@@ -9,7 +9,7 @@ import sys
 import typer
 from rich.console import Console
 
-from peebot_local.commands import detecting, doctoring, history, posting, running, serving, store
+from peebot_local.commands import alerting, detecting, doctoring, history, posting, running, serving, store
 from peebot_local.commands.options import SIGNALS
 from peebot_local.errors import MendableError
 from peebot_local.interruption import StopRequested
@@ -44,6 +44,7 @@ app.command()(detecting.compare)
 app.command()(detecting.evaluate)
 app.command()(store.status)
 app.command()(doctoring.doctor)
+app.command()(alerting.alert)
 app.command()(posting.mute)
 app.command()(posting.unmute)
 app.command()(posting.compose)

@@ -15,6 +15,7 @@ import psycopg
 from rich.console import Console
 
 from peebot_dagster.detectors.candidate import CANDIDATES, absolute_references
+from peebot_dagster.ingest_metrics import METRICS_VARIABLE
 from peebot_dagster.watch import OFF_DUTY
 from peebot_local.database import dagster_environment, migrate_databases, prepare_dagster_home
 from peebot_local.display import Picture, StatusBlock, Steps
@@ -123,9 +124,11 @@ def _start(settings: Settings, home: Home, plan: Plan, supervisor: Supervisor, s
     broker = start_broker(home, supervisor) if plan.celery else {}
     given = given_environment(os.environ, Path.cwd())
     code_location = {"PEEBOT_CODE_SERVER_HOST": "127.0.0.1", "PEEBOT_CODE_SERVER_PORT": str(code_port)}
-    own_environment = {**code_location, **given, **broker, **plan.environment}
-    environment = {**dagster_environment(database_url, home.dagster), **own_environment}
     metrics_port = settings.metrics_port or free_port()
+    watched = os.environ.get(METRICS_VARIABLE) or f"http://127.0.0.1:{metrics_port}/metrics"
+    spools = {METRICS_VARIABLE: watched}
+    own_environment = {**code_location, **given, **spools, **broker, **plan.environment}
+    environment = {**dagster_environment(database_url, home.dagster), **own_environment}
     running = Running(home, supervisor, steps, database_url, ui_url, metrics_port, live_port(settings))
     supervisor.start(code_server(database_url, environment, code_port))
     if plan.celery:

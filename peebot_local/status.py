@@ -9,8 +9,8 @@ import psycopg
 from psycopg.rows import dict_row
 from pydantic import BaseModel, ConfigDict
 
+from peebot_dagster.ingest_metrics import read_depths
 from peebot_dagster.store import HEARTBEAT_LIMIT
-from peebot_local.ingest_metrics import read_depths
 
 _STATUS = """
 SELECT coalesce((SELECT state FROM link_interval

@@ -9,6 +9,7 @@ from pathlib import Path
 import psycopg
 from psycopg.conninfo import make_conninfo
 
+from peebot_dagster.ingest_metrics import read_depths
 from peebot_dagster.store import connection_info
 from peebot_local.backup import backup_made_at
 from peebot_local.database import dagster_database, describe
@@ -21,7 +22,6 @@ from peebot_local.doctor.host_facts import host_facts
 from peebot_local.doctor.store import examine_backups, examine_schema, examine_spool, examine_store
 from peebot_local.doctor.store_facts import database_folder, feed_verdicts, store_facts
 from peebot_local.errors import MendableError
-from peebot_local.ingest_metrics import read_depths
 from peebot_local.open_store import running_store
 from peebot_local.serve import METRICS_PORT
 from peebot_local.settings import Settings

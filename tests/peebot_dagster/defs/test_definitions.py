@@ -169,6 +169,7 @@ def test_sensors_and_schedules_run_by_themselves() -> None:
         "live_detection": "RUNNING",
         "live_detection_relief": "RUNNING",
         "feed_state": "RUNNING",
+        "alerts": "RUNNING",
     }
     assert {s.name: s.default_status.value for s in repository.schedule_defs} == {
         "hourly_assets": "RUNNING",

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 from prometheus_client.parser import text_string_to_metric_families
 
+METRICS_VARIABLE = "PEEBOT_ALERT_METRICS"
+"""The /metrics of the daemons whose spools alerts watch, separated by blanks."""
+
 _TIMEOUT_S = 1.0
 # No proxy of the environment stands between a machine and itself.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))

@@ -1,0 +1,1 @@
+"""Telling people outside of Dagster that something is wrong, and that it is over."""
