@@ -76,6 +76,7 @@ def kubeconfig(path: Path, address: str) -> Path:
     return path
 
 
+@pytest.mark.timeout(600)  # four programs that import Dagster, one after the other
 def test_a_run_becomes_a_job_whose_command_ends_well(
     cluster: tuple[str, list[Tree]],
     database_url: str,
@@ -143,7 +144,8 @@ def test_a_run_becomes_a_job_whose_command_ends_well(
         tags = ["--tags", json.dumps({"peebot/urgent": "true"})]
         subprocess.run([*launch, *tags], cwd=ROOT, env=shared, check=True)
     finally:
-        code_server.terminate()
+        # Asked to end, it waits up to a minute for calls that are under way.
+        code_server.kill()
         code_server.wait(timeout=30)
     (job,) = jobs
     _require_hardened(job, image)

@@ -163,6 +163,7 @@ def sandbox(tool: Callable[[str], str], database_url: str, login_urls: dict[str,
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)  # eight processes, of which five import Dagster
 def test_each_unit_runs_as_an_ordinary_user_on_a_file_system_that_it_may_not_write(
     sandbox: Sandbox, database_url: str
 ) -> None:
