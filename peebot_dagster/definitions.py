@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 import dagster as dg
@@ -59,10 +60,24 @@ def build_definitions(detectors: Sequence[Detector]) -> dg.Definitions:
             store_maintenance_schedule,
             *([station_report_schedule] if tank else []),
         ],
-        sensors=[*live_detection_sensors(detectors), feed_sensor(detectors), alerts_sensor],
+        sensors=[
+            *live_detection_sensors(detectors),
+            feed_sensor(detectors),
+            alerts_sensor,
+            *_sensors_of_warm_workers(),
+        ],
         resources={"store": Store(database_url=dg.EnvVar("PEEBOT_DATABASE_URL"))},
         executor=dg.in_process_executor,
     )
+
+
+def _sensors_of_warm_workers() -> list[dg.SensorDefinition]:
+    if not os.environ.get("PEEBOT_CELERY_BROKER"):
+        return []
+    # Not everybody has Celery.
+    from peebot_dagster.defs.lost_messages import lost_messages
+
+    return [lost_messages]
 
 
 defs = build_definitions(tuple(DETECTORS.values()))

@@ -20,20 +20,29 @@ LinkState = Literal["LIVE", "LOS", "DOWN"]
 
 # A server that has vanished without a word must not be waited for for minutes ...
 _CONNECTION_DEFAULTS = make_conninfo(connect_timeout=10, keepalives_idle=10, tcp_user_timeout=10_000)
-# ... and a client that has vanished must not keep its locks for the two hours of the system's defaults.
-_SESSION_DEFAULTS = "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=4"
+# ... and a client that has vanished must not keep its locks for the two hours of the system's defaults; nor,
+# where an answer is still on its way to it and no keepalive is sent therefore, for the quarter of an hour.
+_SESSION_DEFAULTS = (
+    "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=4"
+    " -c tcp_user_timeout=30000"
+)
 
 
-def connection_info(database_url: str, application_name: str) -> str:
-    """What to connect with: timestamps come back in UTC, and each end notices in 30 s that the other is dead.
+def with_time_outs(database_url: str) -> str:
+    """What to connect with so that each end notices in 30 s that the other is dead.
 
     Where the URL says otherwise of its time-outs, that holds.
     """
     said = conninfo_to_dict(database_url)
-    options = f"{_SESSION_DEFAULTS} {said.pop('options', None) or ''} -c TimeZone=UTC"
-    return make_conninfo(
-        _CONNECTION_DEFAULTS, **{**said, "application_name": application_name, "options": options}
-    )
+    options = f"{_SESSION_DEFAULTS} {said.pop('options', None) or ''}".rstrip()
+    return make_conninfo(_CONNECTION_DEFAULTS, **{**said, "options": options})
+
+
+def connection_info(database_url: str, application_name: str) -> str:
+    """What to connect with, as `with_time_outs`, and timestamps come back in UTC."""
+    patient = with_time_outs(database_url)
+    options = f"{conninfo_to_dict(patient)['options']} -c TimeZone=UTC"
+    return make_conninfo(patient, application_name=application_name, options=options)
 
 
 def connect(database_url: str, application_name: str = "peebot_dagster") -> psycopg.Connection:

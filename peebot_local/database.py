@@ -17,6 +17,7 @@ from psycopg import errors
 from psycopg import sql as pgsql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from peebot_dagster.store import with_time_outs
 from peebot_local.errors import MendableError
 from sql.schema_version import SchemaTooNewError, refuse_newer_schema
 
@@ -155,11 +156,23 @@ def forget_migration(dagster_home: Path) -> None:
     (dagster_home / _MIGRATED_BY).unlink(missing_ok=True)
 
 
-def prepare_dagster_home(dagster_home: Path, celery: bool = False) -> None:
-    """Give Dagster its home with the project's dagster.yaml as it is now; `celery`: for warm workers."""
+def prepare_dagster_home(dagster_home: Path, celery: bool = False, workers: int | None = None) -> None:
+    """Give Dagster its home with the project's dagster.yaml as it is now; `celery`: for warm workers.
+
+    `workers`: how many runs all hosts together execute at once, where these are not the two of one machine.
+    """
     dagster_home.mkdir(parents=True, exist_ok=True)
-    parts = ["dagster.yaml", "dagster.celery.yaml"] if celery else ["dagster.yaml"]
-    settings = "".join((PROJECT / part).read_text(encoding="utf-8") for part in parts)
+    settings = (PROJECT / "dagster.yaml").read_text(encoding="utf-8")
+    if celery:
+        import yaml
+
+        merged = yaml.safe_load(settings)
+        merged |= yaml.safe_load((PROJECT / "dagster.celery.yaml").read_text(encoding="utf-8"))
+        if workers is not None:
+            runs = merged["concurrency"]["runs"]
+            runs["max_concurrent_runs"] = workers + 2
+            runs["tag_concurrency_limits"] = [{"key": "dagster/backfill", "limit": workers}]
+        settings = yaml.safe_dump(merged)
     (dagster_home / "dagster.yaml").write_text(settings, encoding="utf-8")
 
 
@@ -185,9 +198,9 @@ def dagster_url(database_url: str) -> str:
     """The URL of Dagster's database for SQLAlchemy, with all parameters that PeeBot's own has.
 
     They are all in the query, which SQLAlchemy hands to libpq as it is: so a socket's folder, several hosts,
-    certificates and time-outs mean the same to both.
+    certificates and time-outs mean the same to both. Each end notices when the other is dead.
     """
-    parameters = {**conninfo_to_dict(database_url), "dbname": dagster_database(database_url)}
+    parameters = {**conninfo_to_dict(with_time_outs(database_url)), "dbname": dagster_database(database_url)}
     hosts, ports = (str(parameters.get(name, "")).split(",") for name in ("host", "port"))
     if len(ports) == 1 and ports[0]:
         # libpq takes one port for all hosts, SQLAlchemy wants one for each.

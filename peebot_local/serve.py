@@ -21,7 +21,7 @@ from peebot_local.services import (
 from peebot_local.settings import Settings
 from peebot_local.supervisor import Child
 from peebot_local.up import source_of
-from peebot_local.warm_workers import BROKER
+from peebot_local.warm_workers import BROKER, workers_of
 
 CODE_SERVER_PORT = 4000
 LIVE_PORT = 3001
@@ -49,7 +49,7 @@ def served(
     dagster["PEEBOT_CODE_SERVER_PORT"] = str(settings.code_server_port or CODE_SERVER_PORT)
 
     def of_dagster(make: Callable[[], Child]) -> Child:
-        prepare_dagster_home(home.dagster, celery=bool(environment.get(BROKER)))
+        prepare_dagster_home(home.dagster, bool(environment.get(BROKER)), workers_of(environment))
         return make()
 
     source = source_of(settings.feed_url)

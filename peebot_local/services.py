@@ -98,7 +98,7 @@ def dagster_daemon(database_url: str, environment: Mapping[str, str]) -> Child:
 
 
 def redis_server(command: str, folder: Path, socket_path: Path) -> Child:
-    """Redis as the broker of the workers; a run that it forgets is failed by run monitoring.
+    """Redis as the broker of the workers; a run that it forgets is sent again by a sensor.
 
     On a socket that is the user's own: who may write to it has their runs executed.
     """

@@ -14,9 +14,22 @@ from peebot_local.services import celery_worker, listens_at, redis_server
 from peebot_local.supervisor import Supervisor
 
 BROKER = "PEEBOT_CELERY_BROKER"
+WORKERS = "PEEBOT_CELERY_WORKERS"
 _READY_TIMEOUT_S = 60.0
 _LONGEST_SOCKET_PATH = 103
 """In bytes: what the address of a socket has room for on macOS; four more on Linux."""
+
+
+def workers_of(environment: Mapping[str, str]) -> int | None:
+    """How many runs the workers of all hosts execute at once, where the environment tells."""
+    told = environment.get(WORKERS)
+    if not told:
+        return None
+    if not told.isdecimal() or int(told) < 1:
+        raise MendableError(
+            f"{WORKERS} is not usable ({told!r}); set it to the runs that all workers execute at once"
+        )
+    return int(told)
 
 
 def start_broker(home: Home, supervisor: Supervisor) -> dict[str, str]:

@@ -6,9 +6,10 @@ import psycopg
 import pytest
 import sqlalchemy
 from psycopg import errors
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from sqlalchemy.pool import NullPool
 
+from peebot_dagster.store import with_time_outs
 from peebot_dagster.watch import LONGEST
 from peebot_local.database import (
     create_database,
@@ -117,7 +118,20 @@ def test_each_form_of_a_url_tells_dagsters_driver_the_same(url: str, told: dict[
     made = sqlalchemy.make_url(dagster_url(url))
     _, arguments = made.get_dialect()().create_connect_args(made)
     assert made.drivername == "postgresql+psycopg2"
-    assert {name: str(value) for name, value in arguments.items()} == {"dbname": "peebot_dagster", **told}
+    patience = conninfo_to_dict(with_time_outs("dbname=peebot"))
+    assert {name: str(value) for name, value in arguments.items()} == {
+        **patience,
+        "dbname": "peebot_dagster",
+        **told,
+    }
+
+
+def test_dagsters_sessions_end_soon_after_their_client_has_vanished(
+    database_url: str, tmp_path: Path
+) -> None:
+    migrate_databases(database_url, tmp_path)
+    asked_for = "SELECT reset_val FROM pg_settings WHERE name = 'tcp_keepalives_idle'"
+    assert asked(dagster_url(database_url), asked_for) == "10"
 
 
 def asked(url: str, query: str) -> str:

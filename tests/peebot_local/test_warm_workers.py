@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 import yaml
 from celery import Celery
-from dagster_celery.launcher import CeleryRunLauncher
 
+from peebot_dagster.leased_runs import LeasedRunLauncher
 from peebot_local.database import prepare_dagster_home
 from peebot_local.errors import MendableError
 from peebot_local.home import Home
 from peebot_local.supervisor import Child
-from peebot_local.warm_workers import BROKER, start_broker
+from peebot_local.warm_workers import BROKER, WORKERS, start_broker, workers_of
 
 
 def settings(dagster_home: Path) -> Any:
@@ -28,17 +28,20 @@ def settings(dagster_home: Path) -> Any:
 
 def test_the_runs_are_given_to_celery_only_when_asked_for(tmp_path: Path) -> None:
     prepare_dagster_home(tmp_path, celery=True)
-    launcher = settings(tmp_path).pop("run_launcher")
-    assert (launcher["module"], launcher["class"]) == (
-        CeleryRunLauncher.__module__,
-        CeleryRunLauncher.__name__,
-    )
     with_celery = settings(tmp_path)
+    launcher = with_celery["run_launcher"]
+    assert (launcher["module"], launcher["class"]) == (
+        LeasedRunLauncher.__module__,
+        LeasedRunLauncher.__name__,
+    )
 
     prepare_dagster_home(tmp_path)
 
-    assert "run_launcher" not in settings(tmp_path)
-    assert with_celery == settings(tmp_path) | {"run_launcher": launcher}
+    without = settings(tmp_path)
+    assert "run_launcher" not in without
+    replaced = {name for name, value in with_celery.items() if without.get(name) != value}
+    assert replaced == {"run_launcher", "run_monitoring", "run_retries"}
+    assert without.keys() < with_celery.keys()
 
 
 def test_without_a_broker_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -107,3 +110,12 @@ def test_a_broker_of_the_environment_is_used_and_told_nowhere(
     unused: Any = None
 
     assert start_broker(Home(tmp_path), unused) == {}
+
+
+def test_the_queue_lets_out_as_many_runs_as_there_are_workers_on_all_hosts(tmp_path: Path) -> None:
+    prepare_dagster_home(tmp_path, celery=True, workers=workers_of({WORKERS: "7"}))
+    runs = settings(tmp_path)["concurrency"]["runs"]
+    assert (runs["max_concurrent_runs"], runs["tag_concurrency_limits"][0]["limit"]) == (9, 7)
+    assert workers_of({}) is None
+    with pytest.raises(MendableError, match="PEEBOT_CELERY_WORKERS is not usable"):
+        workers_of({WORKERS: "many"})

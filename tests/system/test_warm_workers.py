@@ -57,7 +57,7 @@ def test_a_run_of_up_with_celery_is_executed_by_a_warm_worker_and_nothing_is_lef
     run = ask_dagster(ui_url, RUN, id=run_id)
     told = [event.get("message", "") for event in run["logsForRun"]["events"]]
     assert run["runOrError"]["status"] == "SUCCESS", told
-    assert any("[CeleryRunLauncher]" in message for message in told)
+    assert any("[LeasedRunLauncher]" in message for message in told)
     assert peebot.child("celery-worker")
     # It has to stop by itself: the broker is no longer needed once the worker is gone.
     assert peebot.process is not None
