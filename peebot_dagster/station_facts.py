@@ -102,6 +102,22 @@ def minute_values(
         ).fetchall()
 
 
+def minute_counts(
+    connection: psycopg.Connection, item: str, start: datetime, end: datetime
+) -> list[MinuteValue]:
+    """How many readings the item had in each minute of [start, end) (UTC); none where it had none."""
+    with connection.cursor(row_factory=class_row(MinuteValue)) as cursor:
+        return cursor.execute(
+            """
+            SELECT minute AS at, readings::float8 AS value FROM telemetry_minute
+            WHERE channel_id = (SELECT channel_id FROM telemetry_channel WHERE item_id = %s)
+                AND minute >= %s AND minute < %s AND readings > 0
+            ORDER BY minute
+            """,
+            (item, start, end),
+        ).fetchall()
+
+
 def spans_where(values: Sequence[MinuteValue], wanted: float, kind: str) -> list[Span]:
     """The stretches of minutes in which the value was the wanted one."""
     minute = timedelta(minutes=1)
@@ -127,7 +143,7 @@ def link_spans(connection: psycopg.Connection, start: datetime, end: datetime) -
 def event_marks(
     connection: psycopg.Connection, detector: str, start: datetime, end: datetime
 ) -> list[EventMark]:
-    """The detector's events that start in [start, end) (UTC) and stand, oldest first."""
+    """The detector's events that touch [start, end) (UTC) and stand, oldest first."""
     with connection.cursor(row_factory=class_row(EventMark)) as cursor:
         return cursor.execute(
             """
@@ -136,10 +152,11 @@ def event_marks(
                 (payload->>'amount_ml')::float8 AS amount_ml,
                 (payload->>'amount_percent')::float8 AS amount_percent
             FROM detected_event
-            WHERE detector = %s AND started_at >= %s AND started_at < %s AND state <> 'retracted'
+            WHERE detector = %(detector)s AND started_at < %(end)s AND state <> 'retracted'
+                AND (started_at >= %(start)s OR ended_at >= %(start)s OR state = 'open')
             ORDER BY started_at
             """,
-            (detector, start, end),
+            {"detector": detector, "start": start, "end": end},
         ).fetchall()
 
 

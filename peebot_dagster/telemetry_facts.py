@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import psycopg
@@ -86,12 +87,30 @@ def subsystem_counts(connection: psycopg.Connection, start: datetime, end: datet
         ).fetchall()
 
 
-def channel_name(connection: psycopg.Connection, item: str) -> str:
-    """The item's name with its unit, as in "Urine tank level, %"; the item itself when it is unknown."""
+@dataclass(frozen=True)
+class Channel:
+    """A channel of the catalogue as a picture names it; `states` are the names of a state's numbers."""
+
+    item: str
+    name: str
+    unit: str = ""
+    kind: str = ""
+    states: Mapping[float, str] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """The name with its unit, as in "Urine tank level, %"."""
+        return f"{self.name}, {self.unit}" if self.unit else self.name
+
+
+def channel(connection: psycopg.Connection, item: str) -> Channel:
+    """The item's channel; one that is called as the item when the catalogue does not know it."""
     row = connection.execute(
-        "SELECT name, unit FROM telemetry_channel WHERE item_id = %s", (item,)
+        "SELECT name, unit, kind, states FROM telemetry_channel WHERE item_id = %s", (item,)
     ).fetchone()
     if row is None:
-        return item
-    name, unit = row
-    return f"{name}, {unit}" if unit else str(name)
+        return Channel(item, item)
+    name, unit, kind, states = row
+    return Channel(
+        item, name, unit or "", kind or "", {float(number): text for number, text in (states or {}).items()}
+    )

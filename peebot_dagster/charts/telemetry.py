@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -83,19 +84,30 @@ def signal_picture(
     link: Sequence[Span],
     start: datetime,
     end: datetime,
+    states: Mapping[float, str] | None = None,
 ) -> Picture:
-    """What a detector watches first, and what it found, in [start, end) (UTC)."""
+    """What a detector watches first, and what it found, in [start, end) (UTC); `states` names its numbers.
+
+    What began before `start` is drawn from there on.
+    """
     types = sorted({event.event_type for event in events})
 
     def paint(axes: Axes) -> None:
         shade_link(axes, link)
         times, numbers = unbroken(values)
         line: Any = times
-        axes.plot(line, numbers, color=BLUE, linewidth=1.2)
+        if states:
+            present = sorted({value.value for value in values})
+            places = [math.nan if math.isnan(number) else float(present.index(number)) for number in numbers]
+            axes.plot(line, places, color=BLUE, linewidth=1.6, drawstyle="steps-post")
+            axes.set_yticks(range(len(present)), [states.get(number, f"{number:g}") for number in present])
+            axes.set_ylim(-0.5, max(len(present), 1) - 0.5)
+        else:
+            axes.plot(line, numbers, color=BLUE, linewidth=1.2)
         for place, event_type in enumerate(types):
             colour, label = EVENT_COLOURS[place % len(EVENT_COLOURS)], event_type
             for event in (event for event in events if event.event_type == event_type):
-                at: Any = event.at
+                at: Any = max(event.at, start)
                 until: Any = min(event.until or end, end)
                 if until - at >= SHORTEST_SPAN:
                     axes.axvspan(at, until, color=colour, alpha=0.2, linewidth=0, label=label)

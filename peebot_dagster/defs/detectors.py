@@ -94,8 +94,10 @@ def detector_asset(detector: Detector) -> dg.AssetsDefinition:
                 reason = record_failure(connection, detector, error)
                 yield dg.AssetCheckResult(check_name=RAN_WITHOUT_ERROR, passed=False, description=reason)
                 raise
-            for hour, metadata in hour_metadata(connection, detector, window.start, window.end).items():
-                context.add_asset_metadata(metadata, partition_key=hour_key(hour))
+            known = coverage(connection, detector.items[:1], window.start, window.end)
+            for hour, counts in hour_counts(connection, detector, window.start, window.end).items():
+                numbers = {**counts, "signal_coverage": known.get(hour, 0.0)}
+                context.add_asset_metadata(numbers, partition_key=hour_key(hour))
             table = events_table(connection, detector, window.end)
         context.add_asset_metadata({"latest_events": table}, partition_key=hour_key(window.end - HOUR))
         yield dg.MaterializeResult(
@@ -117,21 +119,19 @@ def _description(detector: Detector) -> str:
     )
 
 
-def hour_metadata(
+def hour_counts(
     connection: psycopg.Connection, detector: Detector, start: datetime, end: datetime
 ) -> dict[datetime, dict[str, Any]]:
-    """The numbers of each hour (UTC) of [start, end), always for the whole hour.
+    """How many events of each type began in each hour (UTC) of [start, end), always for the whole hour.
 
     The UI draws the highest value that a partition ever reported, so no part of an hour is counted alone.
     """
     counts = event_counts(connection, detector.name, start, end)
-    known = coverage(connection, detector.items[:1], start, end)
     nothing: Counter[str] = Counter()
     return {
         hour: {
             **{event_type: counts.get(hour, nothing)[event_type] for event_type in detector.event_types},
             "retracted": counts.get(hour, nothing)["retracted"],
-            "signal_coverage": known.get(hour, 0.0),
         }
         for hour, _ in steps(start, end, HOUR)
     }

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import psycopg
 
-from peebot_dagster.defs.detectors import RAN_WITHOUT_ERROR, events_key, events_table, hour_metadata
+from peebot_dagster.defs.detectors import RAN_WITHOUT_ERROR, events_key, events_table, hour_counts
 from peebot_dagster.defs.partitions import HOURS, hour_key, steps
 from peebot_dagster.defs.posts import SETTINGS_ERRORS, posting_complaint, posting_is_due, posts_job
 from peebot_dagster.defs.resources import Store
@@ -183,7 +183,7 @@ def _materializations(
         # An hour before PEEBOT_PARTITIONS_START has events in the store, but no partition to show them.
         if not HOURS.has_partition_key(hour_key(hour)):
             continue
-        metadata = hour_metadata(connection, detector, hour, hour + HOUR)[hour]
+        metadata = hour_counts(connection, detector, hour, hour + HOUR)[hour]
         if not reports:
             metadata["latest_events"] = events_table(connection, detector, hour + HOUR)
         reports.append(

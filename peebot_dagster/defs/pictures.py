@@ -14,9 +14,9 @@ from peebot_dagster.charts.telemetry import coverage_picture, delay_picture, rat
 from peebot_dagster.defs.detectors import events_key
 from peebot_dagster.defs.telemetry import telemetry_minute, telemetry_reading
 from peebot_dagster.detectors.detector import Detector
-from peebot_dagster.station_facts import DAY, event_marks, link_spans, minute_values
+from peebot_dagster.station_facts import DAY, event_marks, link_spans, minute_counts, minute_values
 from peebot_dagster.store import HOUR
-from peebot_dagster.telemetry_facts import activity, channel_name, delays, subsystem_counts
+from peebot_dagster.telemetry_facts import activity, channel, delays, subsystem_counts
 
 
 def day_in_pictures(
@@ -41,15 +41,19 @@ def day_in_pictures(
         metadata={"channels_24_h": dg.MetadataValue.md(coverage_picture(steps, link, start, now).markdown)},
     )
     for detector in detectors:
-        signal = detector.items[0]
+        signal = channel(connection, detector.items[0])
+        # A clock's own reading is a ramp: how often it ticks is what tells of the link.
+        ticks = signal.kind == "time"
+        values = minute_counts if ticks else minute_values
         picture = signal_picture(
             detector.name,
-            channel_name(connection, signal),
-            minute_values(connection, signal, start, now),
+            f"{signal.name}, ticks a minute" if ticks else signal.label,
+            values(connection, signal.item, start, now),
             event_marks(connection, detector.name, start, now),
             link,
             start,
             now,
+            signal.states,
         )
         yield dg.AssetObservation(
             events_key(detector), metadata={"signal_24_h": dg.MetadataValue.md(picture.markdown)}

@@ -128,7 +128,9 @@ def decisions_metadata(
     """What a posting run decided: numbers by state, texts to read, and a table of text, decision and link."""
     states = Counter(decision.state for decision in decisions)
     texts = [
-        f"> {decision.text}\n\n{decision.link or decision.state}"
+        # The two blanks are Markdown's end of a line.
+        f"> {(decision.text or '').strip()}".replace("\n", "  \n> ")
+        + f"\n\n{decision.link or decision.state}"
         for decision in decisions
         if decision.state in ("sent", "dry_run")
     ]

@@ -36,6 +36,7 @@ VIEWS = {
     "assets": ("telemetry_reading", "urine_tank_events", "station_report"),
     "assets/telemetry_reading?view=overview": ("readings_per_second", "lag_s"),
     "assets/telemetry_reading?view=checks": ("feed_is_live", "clocks_agree"),
+    "assets/posts?view=lineage": ("urine_tank_events", "public_timelines"),
     "assets/telemetry_minute?view=partitions": ("Failed (0)",),
     "assets/lightstreamer_feed?view=overview": ("Description",),
     "assets/public_timelines?view=overview": ("Description",),
@@ -45,6 +46,15 @@ VIEWS = {
     "deployment": ("peebot",),
 }
 """Each further page that a user opens, and what must be there to be read."""
+
+TABS = {
+    "overview": ("detector_version", "hourly_assets_job"),
+    "partitions": ("Failed (0)",),
+    "events": ("Filter",),
+    "checks": ("ran_without_error",),
+    "lineage": ("telemetry_reading", "telemetry_minute"),
+}
+"""Each tab of a detector's page, and what must be there."""
 
 
 @pytest.fixture(scope="module")
@@ -94,11 +104,12 @@ def test_the_browser_shows_the_lineage_the_materializations_the_visit_and_the_jo
     expect(page.get_by_text("Completed").first).to_be_visible()
     keep(page, "backfill")
 
-    # Wide enough for the graph to show what each asset is.
+    # Large enough for the whole graph to be drawn with names.
     page.set_viewport_size({"width": 1900, "height": 1300})
     page.goto(f"{ui_url}/asset-groups")
     for asset in ("telemetry_reading", "telemetry_minute", "urine_tank_events", "posts"):
         expect(page.get_by_text(asset, exact=True).first).to_be_visible()
+    fit(page)
     keep(page, "lineage")
 
     page.set_viewport_size({"width": 1750, "height": 1000})
@@ -124,9 +135,27 @@ def test_the_browser_shows_the_lineage_the_materializations_the_visit_and_the_jo
         page.goto(f"{ui_url}/{address}")
         for text in told:
             expect(page.get_by_text(text, exact=True).first).to_be_visible()
+    the_page_of_each_detector_opens(page, ui_url)
     the_pictures_are_shown(page, ui_url, peebot)
     the_live_page_shows_what_happens(page, peebot)
     assert errors == []
+
+
+def fit(page: Page) -> None:
+    """Two steps out: Dagster's graph fills the width, whatever that cuts off below."""
+    for _ in range(2):
+        page.get_by_label("zoom_out").click()
+
+
+def the_page_of_each_detector_opens(page: Page, ui_url: str) -> None:
+    """Every tab of one, as all are made by the same factory, and what is first seen of each other."""
+    for detector in detectors_by_settings({}):
+        for tab, told in TABS.items():
+            if tab != "overview" and detector.name != "urine_tank":
+                continue
+            page.goto(f"{ui_url}/assets/{detector.name}_events?view={tab}")
+            for text in told:
+                expect(page.get_by_text(text, exact=True).first).to_be_visible()
 
 
 def the_pictures_are_shown(page: Page, ui_url: str, peebot: Peebot) -> None:

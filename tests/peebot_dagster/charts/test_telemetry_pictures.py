@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from io import BytesIO
+from typing import Any
 
 import pytest
+from PIL import Image
 
-from peebot_dagster.charts.picture import LARGEST_BYTES
+from peebot_dagster.charts.picture import LARGEST_BYTES, Picture
 from peebot_dagster.charts.telemetry import coverage_picture, delay_picture, rate_picture, signal_picture
 from peebot_dagster.station_facts import EventMark, MinuteValue, Span
 from peebot_dagster.telemetry_facts import Activity, Delay
@@ -38,6 +41,27 @@ PICTURES = {
 @pytest.mark.parametrize("name", PICTURES)
 def test_every_picture_of_the_telemetry_is_small_whatever_the_day_was_like(name: str) -> None:
     assert 1000 < len(PICTURES[name]().png) < LARGEST_BYTES
+
+
+def colours(picture: Picture) -> set[Any]:
+    image = Image.open(BytesIO(picture.png)).convert("RGB")
+    row = image.height // 2  # of the axes: below the title and the legend
+    return {image.getpixel((x, row)) for x in range(image.width)}
+
+
+def test_a_loss_of_signal_of_a_few_seconds_is_still_seen() -> None:
+    short = [Span("LOS", START + 600 * MINUTE, START + 600 * MINUTE + timedelta(seconds=4))]
+    with_it, without = (signal_picture("x", "y", [], [], link, START, NOW) for link in (short, []))
+    assert colours(with_it) - colours(without)
+
+
+def test_a_state_is_drawn_at_its_name_however_far_apart_the_numbers_are() -> None:
+    low, high = ([MinuteValue(START, 2.0), MinuteValue(START + MINUTE, top)] for top in (4.0, 128.0))
+    names = {2.0: "stop", 4.0: "run", 128.0: "run"}
+    pictures = [signal_picture("x", "y", values, [], [], START, NOW, names) for values in (low, high)]
+    assert pictures[0].png == pictures[1].png
+    unnamed = signal_picture("x", "y", high, [], [], START, NOW)
+    assert unnamed.png != pictures[1].png
 
 
 def test_the_pictures_tell_in_words_what_they_show() -> None:

@@ -22,6 +22,7 @@ from peebot_dagster.defs.station_report import (
 from peebot_dagster.detectors.registry import DETECTORS
 from peebot_dagster.detectors.urine_tank import UrineTankDetector
 from peebot_dagster.minutes import refresh_minutes
+from peebot_dagster.station_facts import minute_counts
 
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
@@ -37,7 +38,12 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 
 def store_event(
-    connection: psycopg.Connection, detector: str, event_type: str, at: datetime, percent: float = 3.0
+    connection: psycopg.Connection,
+    detector: str,
+    event_type: str,
+    at: datetime,
+    percent: float = 3.0,
+    lasting: timedelta = MINUTE,
 ) -> uuid.UUID:
     identity = uuid.uuid4()
     connection.execute(
@@ -48,7 +54,7 @@ def store_event(
             detector,
             event_type,
             at,
-            at + MINUTE,
+            at + lasting,
             Jsonb({"amount_percent": percent, "amount_ml": 82 * percent, "level_after_percent": 20.0}),
         ),
     )
@@ -198,6 +204,31 @@ def test_a_detectors_picture_marks_its_events_and_the_feeds_table_counts_by_subs
     counts = {row["subsystem"]: row for row in rows(reading.metadata["subsystems_last_hour"])}
     assert sum(row["readings"] for row in counts.values()) == 1
     assert sum(row["heard"] for row in counts.values()) == 1
+
+
+def test_a_picture_marks_what_began_before_its_day_and_ended_in_it(
+    connection: psycopg.Connection, noon: datetime
+) -> None:
+    store_event(connection, "airlock", "spacewalk", noon - 28 * HOUR, lasting=6 * HOUR)
+    store_event(connection, "airlock", "spacewalk", noon - 40 * HOUR, lasting=6 * HOUR)
+
+    *_, airlock = day_in_pictures(connection, [DETECTORS["airlock"]], noon)
+
+    assert "with 1 spacewalk." in str(airlock.metadata["signal_24_h"].value)
+
+
+def test_the_picture_of_the_link_counts_the_ticks_of_the_stations_clock(
+    connection: psycopg.Connection, noon: datetime, store_readings: StoreReadings
+) -> None:
+    ticks = [(noon - HOUR + timedelta(seconds=second), second * 1000.0) for second in range(0, 120, 2)]
+    store_readings(ticks, item="TIME_000001")
+    refresh_minutes(connection, noon - HOUR, noon)
+
+    counted = minute_counts(connection, "TIME_000001", noon - HOUR, noon)
+    *_, link = day_in_pictures(connection, [DETECTORS["signal"]], noon)
+
+    assert [minute.value for minute in counted] == [30.0, 30.0]
+    assert "Station time, ticks a minute" in str(link.metadata["signal_24_h"].value)
 
 
 def test_a_report_is_due_once_an_hour_when_the_hour_before_is_computed(day: datetime) -> None:
