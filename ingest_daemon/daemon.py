@@ -18,7 +18,7 @@ from ingest_daemon.outside import Outside, unseen
 from ingest_daemon.store import Store
 
 STEP_S = 0.2
-"""Seconds between two batches: what arrives is committed 250 ms later at the latest. Less costs CPU at rest."""
+"""Seconds between two batches: what arrives is committed 250 ms later at the latest. Less costs idle CPU."""
 
 logger = logging.getLogger(__name__)
 

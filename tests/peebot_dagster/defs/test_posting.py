@@ -57,7 +57,7 @@ def test_the_op_tweet_drains_the_outbox_once_and_shows_what_it_decided(
     (shown,) = [m.metadata for m in first.asset_materializations_for_node("tweet")]
     assert (shown["dry_run"].value, shown["skipped"].value) == (1, 1)
     (post,) = connection.execute("SELECT text FROM post WHERE state = 'dry_run'").fetchall()
-    assert post[0] in str(shown["texts"].value)
+    assert all(f"> {line}" in str(shown["texts"].value) for line in post[0].splitlines())
     (shown_again,) = [m.metadata for m in second.asset_materializations_for_node("tweet")]
     assert (shown_again["dry_run"].value, shown_again["skipped"].value) == (0, 0)
     assert instance.get_latest_materialization_event(POSTS) is not None
