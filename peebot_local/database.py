@@ -177,7 +177,7 @@ def prepare_dagster_home(dagster_home: Path, celery: bool = False, workers: int 
 
 
 def dagster_environment(database_url: str, dagster_home: Path) -> Mapping[str, str]:
-    """The variables that dagster.yaml and the definitions read, three that Dagster does, one of the C library.
+    """The variables that dagster.yaml and the definitions read, and four that Dagster and its C library do.
 
     The materializations of a run are stored in one statement, and what it plans is one event for each asset:
     one for each partition, each on a connection of its own, would take a backfill of a month minutes. A tick

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -85,20 +86,31 @@ def _free(folders: Mapping[str, Path]) -> dict[str, int]:
 
 
 def _listeners() -> Iterator[Listener]:
-    """Of the processes that this user may look at."""
+    """All of this machine; where only root may see them (macOS), those of this user's processes."""
+    try:
+        sockets = [(socket, socket.pid) for socket in psutil.net_connections(kind="tcp")]
+    except psutil.AccessDenied:
+        sockets = list(_own_sockets())
+    for socket, pid in sockets:
+        if socket.status == psutil.CONN_LISTEN and socket.laddr:
+            name, ours = _program(pid)
+            yield Listener(name, socket.laddr.ip, socket.laddr.port, ours)
+
+
+def _own_sockets() -> Iterator[tuple[Any, int]]:
     for process in psutil.process_iter():
-        try:
-            connections = process.net_connections(kind="tcp")
-            command = " ".join(process.cmdline())
-            name = process.name()
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue
-        ours = _OURS.search(command) is not None
-        for connection in connections:
-            if connection.status == psutil.CONN_LISTEN:
-                yield Listener(_name(command) or name, connection.laddr.ip, connection.laddr.port, ours)
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            for socket in process.net_connections(kind="tcp"):
+                yield socket, process.pid
 
 
-def _name(command: str) -> str | None:
-    found = _OURS.search(command)
-    return found[0].strip().removeprefix("-m ") if found else None
+def _program(pid: int | None) -> tuple[str, bool]:
+    """What a process is called, and whether it is one of PeeBot's."""
+    try:
+        process = psutil.Process(pid) if pid else None
+        found = _OURS.search(" ".join(process.cmdline())) if process else None
+        if found:
+            return found[0].strip().removeprefix("-m "), True
+        return (process.name() if process else "another user's program"), False
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return "another user's program", False

@@ -86,10 +86,10 @@ def test_each_process_has_its_own_login_and_only_the_migration_the_owners() -> N
     assert made == {"PEEBOT_DATABASE_URL_FILE", *(f"{setting}_FILE" for setting in ROLES)}
 
 
-def test_only_the_code_server_which_runs_the_posting_has_the_keys_of_x() -> None:
-    assert {name for name, service in SERVICES.items() if "x_access_token" in service.get("secrets", [])} == {
-        "code-server"
-    }
+def test_only_the_code_server_which_posts_and_alerts_has_the_keys_for_it() -> None:
+    for secret in ("x_access_token", "alert_urls"):
+        held_by = {name for name, service in SERVICES.items() if secret in service.get("secrets", [])}
+        assert held_by == {"code-server"}
 
 
 def test_each_command_is_one_that_peebot_has() -> None:

@@ -121,6 +121,13 @@ def test_the_keys_of_x_come_by_credentials_and_only_when_asked_for() -> None:
     assert {f"%d/{credential}" for credential in loaded} == set(given.values())
 
 
+def test_whom_to_alert_comes_by_a_credential_and_only_when_asked_for() -> None:
+    service = unit(UNITS / "peebot@code-server.service.d" / "70-alerts.conf.example")["Service"]
+    ((variable, path),) = (line.split("=", 1) for line in service["Environment"])
+    assert variable.removesuffix("_FILE") in SECRETS
+    assert [f"%d/{line.split(':')[0]}" for line in service["LoadCredential"]] == [path]
+
+
 def wait_for(
     condition: Callable[[], bool], running: list[subprocess.Popen[bytes]], timeout_s: float = 120
 ) -> None:

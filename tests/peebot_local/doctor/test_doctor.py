@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 from peebot_local.cli import app
 from peebot_local.database import migrate_databases
 from peebot_local.doctor.examination import examine
+from peebot_local.doctor.host_facts import _listeners
 from peebot_local.doctor.store_facts import clock_difference, store_facts
 from sql.schema_version import known_revisions
 
@@ -106,3 +108,10 @@ def test_the_known_revisions_end_with_the_schema_of_a_migrated_database(
 ) -> None:
     newest = connection.execute("SELECT version_num FROM alembic_version").fetchone()
     assert newest == (known_revisions()[-1],)
+
+
+def test_who_listens_is_found_and_only_peebots_own_processes_are_ours() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        listeners = {listener.port: listener for listener in _listeners()}
+        assert (listeners[port].host, listeners[port].ours) == ("127.0.0.1", False)
