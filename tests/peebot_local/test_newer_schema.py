@@ -47,7 +47,14 @@ COMMANDS = [
 ]
 
 
-def test_what_opens_the_store_refuses_a_newer_schema_and_says_what_to_do(newer: str) -> None:
+def test_what_opens_the_store_refuses_a_newer_schema_and_says_what_to_do(
+    newer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def started(*_: object) -> None:
+        raise AssertionError("it was started")
+
+    monkeypatch.setattr("os.execve", started)
+    monkeypatch.setattr("peebot_local.commands.running._run_in_front", started)
     told = {" ".join(command): CliRunner().invoke(app, command).exception for command in COMMANDS}
     assert {type(error) for error in told.values()} == {MendableError}
     for command, error in told.items():
