@@ -8,6 +8,7 @@ time on empty tables and with a new database of Dagster. All of it shares this m
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import shutil
 import subprocess
@@ -51,6 +52,11 @@ _FORGET = (
 def main() -> int:
     """Run the command line."""
     options = _arguments()
+    if math.ceil(options.days) < max(options.workers):
+        sys.stderr.write(
+            "peebot bench workers: a run computes a day; give as many --days as workers at least\n"
+        )
+        return 1
     return run("workers", lambda: measure(Settings.from_environment(os.environ), options), options)
 
 

@@ -7,12 +7,21 @@ import shutil
 
 import pytest
 
+from benchmarks.workers import main
 from peebot_local.backfill import backfilled_assets
 from tests.benchmarks.conftest import Bench
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+def test_workers_that_would_have_nothing_to_do_are_not_measured(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["workers", "--days", "1.5", "--workers", "1", "4"])
+    assert main() == 1
+    assert "give as many --days as workers" in capsys.readouterr().err
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_bench_workers_tells_the_partitions_a_second_of_each_number_of_workers(bench: Bench) -> None:
     if shutil.which("redis-server") is None:
         assert "PEEBOT_REQUIRE_REDIS" not in os.environ, "redis-server is not installed"
