@@ -45,7 +45,8 @@ class Stretch(NamedTuple):
 @dataclass(frozen=True)
 class ReadingsVerdict:
     """Counts of updates. `skipped` were lost while the link says that nothing could be heard; `lost` were
-    lost though it says LIVE; `strange` are stored and were never said; `doubled` are stored twice."""
+    lost though it says LIVE; `strange` are stored and were never said; `doubled` are stored twice; `refused`
+    have no value, so that they are no readings and belong into rejected_reading."""
 
     said: int
     stored: int
@@ -53,6 +54,7 @@ class ReadingsVerdict:
     lost: int
     strange: int
     doubled: int
+    refused: int = 0
     examples: tuple[str, ...] = ()
 
 
@@ -111,7 +113,7 @@ def compare(
     kept = set(stored)
     first = next((update.at for update in updates if update.listeners), float("inf"))
     heard = [update for update in updates if update.at and first <= update.at < until]
-    missing = [update.key for update in heard if update.key not in kept]
+    missing = [update.key for update in heard if update.key[2].strip() and update.key not in kept]
     inside = [stretch for stretch in live if stretch.end - stretch.start > 2 * slack]
     starts = [stretch.start + slack for stretch in inside]
 
@@ -128,5 +130,6 @@ def compare(
         lost=len(lost),
         strange=len(strange),
         doubled=len(stored) - len(kept),
+        refused=sum(not update.key[2].strip() for update in heard),
         examples=tuple(f"{item} {ts:%T.%f} {value}" for item, ts, value, _ in [*lost, *strange][:5]),
     )

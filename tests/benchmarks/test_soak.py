@@ -257,3 +257,8 @@ def test_a_log_line_that_is_still_being_written_is_left_out_and_times_are_the_st
     first, second = soak_readings.read_log(log, 2026)
     assert first == Said(0.0, 0, ("A", datetime(2026, 11, 26, 13, 32, 18, 550_000, UTC), "1", 24))
     assert (second.at, second.listeners, second.key[2]) == (1795699980.083, 1, "open")
+
+
+def test_an_update_without_a_value_is_no_reading_and_not_lost() -> None:
+    verdict = soak_readings.compare([said(1), said(2, value="")], [key(1)], ALL, SLACK)
+    assert (verdict.said, verdict.lost, verdict.refused) == (2, 0, 1)
