@@ -17,11 +17,20 @@ class Unreported:
 
     def __init__(self) -> None:
         self._hours: defaultdict[str, set[datetime]] = defaultdict(set)
+        self._newest: dict[str, datetime] = {}
         self._lock = threading.Lock()
 
     def add(self, detector: str, hours: Iterable[datetime]) -> None:
         with self._lock:
             self._hours[detector].update(hours)
+
+    def add_if_newer(self, detector: str, hour: datetime) -> None:
+        """An hour later than any so far: that nothing has happened in it is to be seen, too, once."""
+        with self._lock:
+            newest = self._newest.get(detector)
+            if newest is None or hour > newest:
+                self._newest[detector] = hour
+                self._hours[detector].add(hour)
 
     def take(self, detector: str, most: int) -> list[datetime]:
         """The newest of the detector's hours, newest first and at most so many: they count as reported."""

@@ -128,6 +128,7 @@ class LiveDetection:
             return
         self._unreported.add(detector.name, result.changed_hours)
         hours = [hour for hour, _ in steps(start, end, HOUR)]
+        self._unreported.add_if_newer(detector.name, hours[-1])
         self._looks.record(detector, hours, result, now)
         tick.news = tick.news or bool(result.new or result.retracted)
         tick.changes += len(result.new) + len(result.updated) + len(result.retracted)
@@ -145,7 +146,7 @@ class LiveDetection:
             self._connection.commit()
 
     def reports(self) -> list[dg.AssetMaterialization | dg.AssetCheckEvaluation]:
-        """What Dagster is told: the hours whose events have changed, and how each detector fares."""
+        """What Dagster is told: hours that began or have changed events, and how each detector fares."""
         reports: list[dg.AssetMaterialization | dg.AssetCheckEvaluation] = []
         for name, detector in self._detectors.items():
             changed = self._unreported.take(name, REPORTED_HOURS_PER_TICK)

@@ -117,18 +117,29 @@ def test_a_setting_of_the_posts_that_is_not_understood_stops_no_detection_and_is
     assert name in skip_reason(tick(jump))
 
 
-def test_a_lost_memory_of_what_was_seen_costs_a_rerun_and_reports_nothing_twice(
+def test_a_lost_memory_of_what_was_seen_costs_a_rerun_and_tells_the_same_of_the_newest_hour(
     connection: psycopg.Connection, store_readings: StoreReadings, tick: Tick, jump: Detector, day: datetime
 ) -> None:
     store_readings([(day, 5), (day + 30 * MINUTE, 8)])
-    tick(jump)
+    (told,) = materializations(tick(jump))
     connection.execute("DELETE FROM detector_look")
     connection.commit()
 
     again = tick(jump)
 
     assert skip_reason(again) == "Looked at 1 hour up to 00:30:00 UTC; no event changed."
-    assert not again.asset_events
+    assert materializations(again) == [told]
+
+
+def test_an_hour_in_which_nothing_happens_is_reported_too_as_soon_as_it_is_looked_at(
+    store_readings: StoreReadings, tick: Tick, jump: Detector, day: datetime
+) -> None:
+    store_readings([(day, 5), (day + 30 * MINUTE, 5)])
+
+    (told,) = materializations(tick(jump))
+
+    assert told.partition == hour_key(day)
+    assert told.metadata["jump"].value == 0
 
 
 def test_a_broken_detector_stops_no_other_and_is_reported_once_until_it_recovers(

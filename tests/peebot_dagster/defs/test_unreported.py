@@ -30,6 +30,16 @@ def test_the_hours_that_one_tick_does_not_report_are_left_for_the_next(day: date
     assert unreported.take("jump", 2) == []
 
 
+def test_each_hour_that_begins_is_reported_once(day: datetime) -> None:
+    unreported = Unreported()
+    for hour in (day, day + HOUR, day, day + HOUR):
+        unreported.add_if_newer("jump", hour)
+
+    assert unreported.take("jump", 9) == [day + HOUR, day]
+    unreported.add_if_newer("jump", day + HOUR)
+    assert unreported.take("jump", 9) == []
+
+
 @dataclass
 class StoreGoesAway:
     """The store fails while this detector is at work, once; it finds nothing."""
@@ -72,4 +82,5 @@ def test_what_a_tick_has_stored_before_it_failed_is_reported_by_its_twin(
     assert connection.execute("SELECT count(*) FROM detected_event").fetchone() == (1,)
 
     reported = [e for e in tick(twin).asset_events if isinstance(e, dg.AssetMaterialization)]
-    assert [(e.asset_key, e.partition) for e in reported] == [(dg.AssetKey("jump_events"), hour_key(day))]
+    told = {e.asset_key: (e.partition, e.metadata["jump"].value) for e in reported}
+    assert told[dg.AssetKey("jump_events")] == (hour_key(day), 1)
