@@ -70,6 +70,7 @@ def own_stack(
         "PEEBOT_HOME": str(folder),
         "PEEBOT_FEED_URL": feed_url,
         "PEEBOT_UI_PORT": str(free_port()),
+        "PEEBOT_LIVE_PORT": str(free_port()),
         **environment,
     }
     home = Home(folder)

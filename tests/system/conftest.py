@@ -111,7 +111,15 @@ def peebot() -> Iterator[Peebot]:
     folder = Path(tempfile.mkdtemp(prefix="peebot-system-"))
     home = folder / "home"
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PEEBOT_", "DAGSTER_"))}
-    bot = Peebot(home, {**kept, "PEEBOT_HOME": str(home), "PEEBOT_UI_PORT": str(free_port())})
+    bot = Peebot(
+        home,
+        {
+            **kept,
+            "PEEBOT_HOME": str(home),
+            "PEEBOT_UI_PORT": str(free_port()),
+            "PEEBOT_LIVE_PORT": str(free_port()),
+        },
+    )
     yield bot
     if bot.process is not None and bot.process.poll() is None:
         bot.stop(signal.SIGTERM)
