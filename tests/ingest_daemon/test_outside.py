@@ -260,5 +260,5 @@ def test_a_port_that_is_taken_ends_the_daemon_with_a_word(start_daemon: Any) -> 
         port = taken.getsockname()[1]
         daemon = start_daemon("http://127.0.0.1:1", AWAY, "--metrics-port", str(port))
         wait_until(lambda: not daemon.is_running())
-    assert f"port {port} can't be had" in daemon.log()
+    assert f"port {port} of 127.0.0.1 can't be had" in daemon.log()
     assert daemon.terminate() == 2

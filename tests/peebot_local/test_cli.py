@@ -203,7 +203,7 @@ def test_env_prepares_dagsters_home_while_nothing_runs(peebot: Run, tmp_path: Pa
     url = "postgresql://127.0.0.1:1/peebot"
     assert peebot("env", PEEBOT_DATABASE_URL=url, PEEBOT_CELERY_BROKER=broker).returncode == 0
     settings = (tmp_path / "home" / "dagster" / "dagster.yaml").read_text()
-    assert ("CeleryRunLauncher" in settings) == bool(broker)
+    assert ("LeasedRunLauncher" in settings) == bool(broker)
 
 
 def test_the_help_names_every_command(peebot: Run) -> None:
