@@ -115,7 +115,8 @@ def _backfill(url: str, volume: Volume, workers: int, folder: Path) -> dict[str,
     with psycopg.connect(url) as connection:
         connection.execute(_FORGET)
     migrate_databases(url, home)
-    prepare_dagster_home(home, celery=True, workers=workers)
+    # One more than there are: the one that a backfill leaves to posts.
+    prepare_dagster_home(home, celery=True, workers=workers + 1)
     assets = backfilled_assets()
     with _redis(folder) as broker:
         environment = {

@@ -168,10 +168,11 @@ def prepare_dagster_home(dagster_home: Path, celery: bool = False, workers: int 
 
         merged = yaml.safe_load(settings)
         merged |= yaml.safe_load((PROJECT / "dagster.celery.yaml").read_text(encoding="utf-8"))
-        if workers is not None:
-            runs = merged["concurrency"]["runs"]
-            runs["max_concurrent_runs"] = workers + 2
-            runs["tag_concurrency_limits"] = [{"key": "dagster/backfill", "limit": workers}]
+        count = 2 if workers is None else workers
+        runs = merged["concurrency"]["runs"]
+        runs["max_concurrent_runs"] = count + 2
+        # One worker is left to posts, which would else wait behind a backfill's days until they are stale.
+        runs["tag_concurrency_limits"] = [{"key": "dagster/backfill", "limit": max(1, count - 1)}]
         settings = yaml.safe_dump(merged)
     (dagster_home / "dagster.yaml").write_text(settings, encoding="utf-8")
 

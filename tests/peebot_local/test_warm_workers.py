@@ -40,7 +40,7 @@ def test_the_runs_are_given_to_celery_only_when_asked_for(tmp_path: Path) -> Non
     without = settings(tmp_path)
     assert "run_launcher" not in without
     replaced = {name for name, value in with_celery.items() if without.get(name) != value}
-    assert replaced == {"run_launcher", "run_monitoring", "run_retries"}
+    assert replaced == {"run_launcher", "run_monitoring", "run_retries", "concurrency"}
     assert without.keys() < with_celery.keys()
 
 
@@ -112,10 +112,13 @@ def test_a_broker_of_the_environment_is_used_and_told_nowhere(
     assert start_broker(Home(tmp_path), unused) == {}
 
 
-def test_the_queue_lets_out_as_many_runs_as_there_are_workers_on_all_hosts(tmp_path: Path) -> None:
+def test_the_queue_fills_the_workers_of_all_hosts_and_leaves_one_to_posts(tmp_path: Path) -> None:
     prepare_dagster_home(tmp_path, celery=True, workers=workers_of({WORKERS: "7"}))
     runs = settings(tmp_path)["concurrency"]["runs"]
-    assert (runs["max_concurrent_runs"], runs["tag_concurrency_limits"][0]["limit"]) == (9, 7)
+    assert (runs["max_concurrent_runs"], runs["tag_concurrency_limits"][0]["limit"]) == (9, 6)
+    prepare_dagster_home(tmp_path, celery=True)
+    runs = settings(tmp_path)["concurrency"]["runs"]
+    assert (runs["max_concurrent_runs"], runs["tag_concurrency_limits"][0]["limit"]) == (4, 1)
     assert workers_of({}) is None
     with pytest.raises(MendableError, match="PEEBOT_CELERY_WORKERS is not usable"):
         workers_of({WORKERS: "many"})
