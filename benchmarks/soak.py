@@ -36,7 +36,7 @@ from benchmarks.harness.soak_events import EventsVerdict
 from benchmarks.harness.soak_faults import Fault, Saboteur, plan
 from benchmarks.harness.soak_readings import ReadingsVerdict, Said, Stretch
 from benchmarks.harness.soak_samples import Samples
-from benchmarks.harness.soak_verdict import broken_promises
+from benchmarks.harness.soak_verdict import broken_promises, memory_is_judged
 from peebot_dagster.detectors.registry import DETECTORS
 from peebot_local.errors import MendableError
 from peebot_local.settings import Settings
@@ -121,7 +121,7 @@ def measure(settings: Settings, options: argparse.Namespace, broken: list[str]) 
         draw(options.chart, samples.memory, faults, began)
     rows = [_row(name, figures, lives[name]) for name, figures in memory.items()]
     rows += [_row(f"disk: {name}", figures) for name, figures in disk.items()]
-    return Report(_title(result, outcome, faults), _COLUMNS, rows, result)
+    return Report(_title(result, outcome, faults, memory_is_judged(memory)), _COLUMNS, rows, result)
 
 
 def _arguments() -> argparse.Namespace:
@@ -277,7 +277,7 @@ def _row(name: str, figures: Trend | None, starts: int | None = None) -> tuple[s
     )
 
 
-def _title(result: dict[str, Any], outcome: _Outcome, faults: list[Fault]) -> str:
+def _title(result: dict[str, Any], outcome: _Outcome, faults: list[Fault], with_memory: bool) -> str:
     readings, events = outcome.readings, outcome.events
     where = f"{result['store']}, {result['machine']}"
     load = f"load {result['load_average_before']} to {result['load_average_after']}"
@@ -289,6 +289,8 @@ def _title(result: dict[str, Any], outcome: _Outcome, faults: list[Fault]) -> st
         f"{events.posted:,} posts, {len(events.posted_twice):,} doubled"
     )
     verdict = "kept" if not result["broken"] else "BROKEN"
+    if not with_memory:
+        verdict += " (too short to tell whether memory grows)"
     what = f"soak, {result['minutes']:g} minutes, {len(faults)} faults"
     return f"{what}: {where}, {load}; {fate}; promises {verdict}"
 

@@ -15,6 +15,11 @@ LEAST_HOURS = 0.2
 """Of less than 12 minutes no growth is told."""
 
 
+def memory_is_judged(memory: Mapping[str, Trend | None]) -> bool:
+    """Whether the soak was long enough to tell of any process whether it grows."""
+    return any(trend is not None and trend.hours >= LEAST_HOURS for trend in memory.values())
+
+
 def broken_promises(
     readings: ReadingsVerdict,
     events: EventsVerdict,

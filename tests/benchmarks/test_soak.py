@@ -16,7 +16,7 @@ from benchmarks.harness.slopes import Sample, Trend, trend
 from benchmarks.harness.soak_events import EventsVerdict, Happened
 from benchmarks.harness.soak_faults import FEED, KILLS, plan
 from benchmarks.harness.soak_readings import Key, ReadingsVerdict, Said, Stretch
-from benchmarks.harness.soak_verdict import broken_promises
+from benchmarks.harness.soak_verdict import broken_promises, memory_is_judged
 from peebot_dagster.detectors.detector import DetectedEvent, EventState
 from peebot_dagster.detectors.registry import get
 
@@ -246,7 +246,10 @@ def test_each_broken_promise_is_told(what: Broken, told: str) -> None:
 
 
 def test_a_process_that_was_hardly_looked_at_is_not_said_to_grow() -> None:
-    assert broken_promises(GOOD_READINGS, GOOD_EVENTS, {"ingest": Trend(900, 0.1, 100, 190)}, 0) == []
+    hardly = {"ingest": Trend(900, 0.1, 100, 190), "live": None}
+    assert broken_promises(GOOD_READINGS, GOOD_EVENTS, hardly, 0) == []
+    assert not memory_is_judged(hardly)
+    assert memory_is_judged(FLAT)
 
 
 def test_a_log_line_that_is_still_being_written_is_left_out_and_times_are_the_stores(tmp_path: Path) -> None:
