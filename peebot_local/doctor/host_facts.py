@@ -20,7 +20,7 @@ from peebot_local.home import Home
 from peebot_local.secret_files import SECRETS
 from peebot_local.settings import Settings
 
-_PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^ ;\\]+) \\\\$", re.MULTILINE)
+_PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^ ;\\]+) \\$", re.MULTILINE)
 """Those without a condition on the platform."""
 _LOCK = PROJECT / "requirements.lock"
 _OURS = re.compile(
