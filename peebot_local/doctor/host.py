@@ -54,6 +54,8 @@ class HostFacts:
     listeners: Sequence[Listener]
     ports: Mapping[str, int] = field(default_factory=dict)
     """Ports that will be needed, by the variable that sets them."""
+    parts: Sequence[FolderFacts] = ()
+    """The folders in the home."""
 
 
 def examine_host(facts: HostFacts) -> list[Finding]:
@@ -94,12 +96,21 @@ def _home(facts: HostFacts) -> Finding:
     home = facts.home
     if home is None:
         return ok("home", f"{facts.home_path} is not there yet; the first start makes it")
+    if _is_of_services(home, facts):
+        return ok("home", f"{home.path} belongs to root, and each folder in it to its user")
     if home.owner != facts.user and facts.user != 0:
         advice = f"run this as the user that runs PeeBot, or: sudo chown -R USER {home.path}"
         return fail("home", f"{home.path} belongs to another user ({home.owner})", advice)
     if home.mode & (stat.S_IWGRP | stat.S_IWOTH):
         return warn("home", f"others may write into {home.path}", f"chmod go-w {home.path}")
     return ok("home", f"{home.path} belongs to its user, and nobody else writes there")
+
+
+def _is_of_services(home: FolderFacts, facts: HostFacts) -> bool:
+    """systemd makes the folder of each service in a home that stays root's and that none of them writes."""
+    closed = not home.mode & (stat.S_IWGRP | stat.S_IWOTH)
+    own = [part.owner == facts.user for part in facts.parts]
+    return home.owner == 0 != facts.user and closed and bool(own) and all(own)
 
 
 def _secrets(secrets: Sequence[FolderFacts]) -> list[Finding]:

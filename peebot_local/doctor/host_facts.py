@@ -49,6 +49,7 @@ def host_facts(settings: Settings, environment: Mapping[str, str], database_fold
         differing=dict(_differing(_LOCK.read_text(encoding="utf-8"))) if _LOCK.exists() else {},
         home=_folder(settings.home),
         home_path=settings.home,
+        parts=_parts(settings.home),
         secrets=[facts for file in (*files, home.postgres.root / "password") if (facts := _folder(file))],
         free_mb=_free({what: path for what, path in folders.items() if path is not None}),
         listeners=list(_listeners()),
@@ -70,6 +71,15 @@ def _folder(path: Path) -> FolderFacts | None:
     except (FileNotFoundError, PermissionError):
         return None
     return FolderFacts(path, status.st_uid, status.st_mode & 0o7777)
+
+
+def _parts(home: Path) -> list[FolderFacts]:
+    try:
+        with os.scandir(home) as entries:
+            folders = [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return []
+    return [facts for folder in folders if (facts := _folder(folder))]
 
 
 def _free(folders: Mapping[str, Path]) -> dict[str, int]:

@@ -80,6 +80,20 @@ def test_what_is_wrong_with_the_machine_is_one_finding(
     assert bad(examine_host(replace(HOST, **change))) == [expected]
 
 
+def test_a_home_of_systemd_is_roots_and_its_folders_are_their_users() -> None:
+    home = FolderFacts(HOME, 0, 0o755)
+    parts = [FolderFacts(HOME / name, 1000, 0o700) for name in ("ingest", "live")]
+    assert bad(examine_host(replace(HOST, home=home, parts=parts))) == []
+    for wrong in (
+        {"parts": []},
+        {"parts": [*parts, FolderFacts(HOME / "migrate", 0, 0o700)]},
+        {"parts": parts, "home": FolderFacts(HOME, 0, 0o777)},
+        {"parts": parts, "home": FolderFacts(HOME, 1, 0o755)},
+    ):
+        changed = replace(HOST, **{"home": home, **wrong})  # type: ignore[arg-type]
+        assert bad(examine_host(changed)) == [("fail", "home")]
+
+
 def test_what_others_listen_on_is_no_business_of_ours() -> None:
     stranger = Listener("sshd", "0.0.0.0", 22, False)  # noqa: S104
     ours = Listener("ui", "127.0.0.1", 3000, True)

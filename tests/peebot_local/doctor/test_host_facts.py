@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from importlib.metadata import version
+from pathlib import Path
 
-from peebot_local.doctor.host_facts import _LOCK, _PINNED, _differing
+from peebot_local.doctor.host_facts import _LOCK, _PINNED, _differing, host_facts
+from peebot_local.settings import Settings
 
 LOCK = _LOCK.read_text(encoding="utf-8")
 
@@ -22,3 +25,11 @@ def test_a_package_of_another_version_than_the_locks_is_told() -> None:
     assert other != LOCK
     assert dict(_differing(other))["dagster"] == here
     assert "dagster" not in dict(_differing(LOCK))
+
+
+def test_the_folders_in_a_home_are_looked_at_and_its_files_are_not(tmp_path: Path) -> None:
+    (tmp_path / "ingest").mkdir(mode=0o700)
+    (tmp_path / "file").touch()
+    (part,) = host_facts(Settings(home=tmp_path), {}, None).parts
+    assert (part.path, part.owner, part.mode) == (tmp_path / "ingest", os.geteuid(), 0o700)
+    assert host_facts(Settings(home=tmp_path / "none"), {}, None).parts == []
