@@ -9,7 +9,6 @@ from pathlib import Path
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from peebot_dagster.ingest_metrics import read_depths
 from peebot_dagster.store import connection_info
 from peebot_local.backup import backup_made_at
 from peebot_local.database import dagster_database, describe
@@ -19,11 +18,12 @@ from peebot_local.doctor.environment import examine_environment
 from peebot_local.doctor.finding import Finding, fail, of_verdict, ok, warn
 from peebot_local.doctor.host import examine_host
 from peebot_local.doctor.host_facts import host_facts
-from peebot_local.doctor.store import examine_backups, examine_schema, examine_spool, examine_store
+from peebot_local.doctor.spool import examine_spool
+from peebot_local.doctor.spool_facts import spool_facts
+from peebot_local.doctor.store import examine_backups, examine_schema, examine_store
 from peebot_local.doctor.store_facts import database_folder, feed_verdicts, store_facts
 from peebot_local.errors import MendableError
 from peebot_local.open_store import running_store
-from peebot_local.serve import METRICS_PORT
 from peebot_local.settings import Settings
 from sql.schema_version import known_revisions, schema_revision
 
@@ -48,14 +48,12 @@ def examine(environment: Mapping[str, str], now: datetime, backups: Path | None 
         folder, store = _store(url, now)
         store += _dagster(make_conninfo(url, dbname=dagster_database(url)), now)
     metrics_url = running.state.metrics_url if running else None
-    depths = read_depths(metrics_url or f"http://127.0.0.1:{settings.metrics_port or METRICS_PORT}/metrics")
-    spool = Path(environment.get("PEEBOT_SPOOL") or settings.home / "spool")
     kept = backups or settings.home / "backup"
     return [
         *findings,
         *examine_host(host_facts(settings, environment, folder)),
         *store,
-        examine_spool(depths.spool_readings, _size_mb(spool), depths.spool_readings is not None),
+        examine_spool(spool_facts(settings, environment, metrics_url)),
         examine_backups(_newest_backup(kept), str(kept), now),
     ]
 
@@ -120,11 +118,6 @@ def _unreached(check: str, url: str, error: psycopg.Error) -> Finding:
         case _:
             advice = "is the server up, and is PEEBOT_DATABASE_URL right? docs/operations.md, Database moved"
     return fail(check, f"{describe(url)}: {reason}", advice)
-
-
-def _size_mb(folder: Path) -> float:
-    files = folder.rglob("*.spool") if folder.is_dir() else ()
-    return sum(file.stat().st_size for file in files) / 1_000_000
 
 
 def _newest_backup(folder: Path) -> datetime | None:

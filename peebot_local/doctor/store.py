@@ -18,7 +18,6 @@ PENDING_AFTER = timedelta(hours=6)
 """Stale hours are recomputed each hour; a detector may wait some for what comes after."""
 BACKUP_WARN = timedelta(hours=36)
 """One is made each night."""
-SPOOL_WARN = 1000
 
 
 @dataclass(frozen=True)
@@ -167,24 +166,6 @@ def _mute(mute: Mute | None) -> Finding:
         f"posting is muted until {until}",
         "nothing is posted meanwhile; ./peebot unmute if that is not wished",
     )
-
-
-def examine_spool(readings: int | None, files_mb: float, daemon_answers: bool) -> Finding:
-    """Whether what was heard waits on disk; `readings` are those that the daemon tells of, if it does."""
-    text = f"{readings or 0:,} updates wait on disk"
-    if readings is not None and readings > SPOOL_WARN:
-        return warn(
-            "spool",
-            text,
-            "they are stored once the database takes them; if they grow, its log and its disk tell why",
-        )
-    if not daemon_answers and files_mb >= 0.1:
-        return warn(
-            "spool",
-            f"{files_mb:.1f} MB wait on disk, and no daemon answers",
-            "start the daemon (./peebot up, or systemctl start peebot@ingest): it stores them first",
-        )
-    return ok("spool", text)
 
 
 def examine_backups(newest: datetime | None, folder: str, now: datetime) -> Finding:

@@ -13,11 +13,11 @@ from peebot_dagster.posts.mute import Mute
 from peebot_local.doctor.dagster import DagsterFacts, examine_dagster
 from peebot_local.doctor.finding import Finding, worst
 from peebot_local.doctor.host import FolderFacts, HostFacts, Listener, examine_host
+from peebot_local.doctor.spool import SpoolFacts, examine_spool
 from peebot_local.doctor.store import (
     StoreFacts,
     examine_backups,
     examine_schema,
-    examine_spool,
     examine_store,
 )
 
@@ -152,11 +152,27 @@ def test_a_schema_is_too_old_too_new_or_right() -> None:
     assert "restore" in examine_schema("0003", known).advice
 
 
-def test_a_spool_that_fills_or_is_forgotten_is_told() -> None:
-    assert examine_spool(0, 0.0, daemon_answers=True).level == "ok"
-    assert examine_spool(5000, 3.0, daemon_answers=True).level == "warn"
-    assert examine_spool(None, 3.0, daemon_answers=False).level == "warn"
-    assert examine_spool(0, 3.0, daemon_answers=True).level == "ok"
+SPOOL = SpoolFacts("http://127.0.0.1:9100/metrics", 0, [HOME / "spool", HOME / "ingest" / "spool"], [], 0.0)
+
+
+def test_a_spool_that_fills_or_is_forgotten_is_told_with_its_folder() -> None:
+    seen = SPOOL.sought[1:]
+    assert examine_spool(SPOOL).level == "ok"
+    assert examine_spool(replace(SPOOL, seen=seen, files_mb=3.0)).level == "ok"
+    assert examine_spool(replace(SPOOL, readings=5000)).level == "warn"
+    empty = examine_spool(replace(SPOOL, readings=None, seen=seen))
+    forgotten = examine_spool(replace(SPOOL, readings=None, seen=seen, files_mb=3.0))
+    assert (empty.level, forgotten.level) == ("ok", "warn")
+    assert f"{HOME}/ingest/spool" in empty.text
+    assert f"3.0 MB wait in {HOME}/ingest/spool" in forgotten.text
+
+
+def test_a_spool_of_which_nobody_knows_is_not_said_to_be_empty() -> None:
+    finding = examine_spool(replace(SPOOL, readings=None))
+    assert finding.level == "warn"
+    assert "updates wait" not in finding.text
+    for word in (SPOOL.metrics_url, str(SPOOL.sought[0]), str(SPOOL.sought[1])):
+        assert word in finding.text
 
 
 def test_backups_are_wanted_each_night() -> None:
