@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,8 @@ def test_each_service_is_bounded_hardened_and_comes_back(name: str) -> None:
     assert service["logging"]["options"]["max-size"]
     if name == "migrate":
         assert service["restart"].startswith("on-failure")
+    elif name == "backup":
+        assert service["restart"] == "no"
     else:
         assert service["restart"] == "unless-stopped"
         assert service["healthcheck"]["test"]
@@ -69,7 +73,7 @@ def test_no_secret_is_in_an_environment() -> None:
             assert secret in service["secrets"], (name, secret)
 
 
-def test_each_process_has_its_own_login_and_only_the_migration_the_owners() -> None:
+def test_each_process_has_its_own_login_and_only_migration_and_backup_the_owners() -> None:
     given = {}
     for name in sorted(OURS):
         file = SERVICES[name]["environment"]["PEEBOT_DATABASE_URL_FILE"]
@@ -77,7 +81,7 @@ def test_each_process_has_its_own_login_and_only_the_migration_the_owners() -> N
         held = {secret for secret in SERVICES[name]["secrets"] if secret.endswith("_url")}
         assert held == {given[name]} or name == "migrate", name
     assert given == {
-        "migrate": "database_url",
+        **dict.fromkeys(("migrate", "backup"), "database_url"),
         "ingest": "ingest_url",
         **dict.fromkeys(("code-server", "dagster-daemon", "webserver", "webserver-public"), "dagster_url"),
         "live": "reader_url",
@@ -97,11 +101,45 @@ def test_each_command_is_one_that_peebot_has() -> None:
     from peebot_local.settings import Settings
 
     settings = Settings.from_environment({"PEEBOT_DATABASE_URL": "postgresql://db/peebot"})
-    for name in OURS - {"migrate"}:
+    for name in OURS - {"migrate", "backup"}:
         assert SERVICES[name]["entrypoint"] == ["peebot"]
         verb, process, *_ = SERVICES[name]["command"]
         assert verb == "serve"
         served(process, settings, {})
+
+
+def test_a_backup_is_made_only_when_asked_for_and_stays_when_its_container_goes() -> None:
+    service = SERVICES["backup"]
+    assert service["profiles"] == ["backup"]
+    assert {name for name, other in SERVICES.items() if "profiles" in other} == {"backup"}
+    assert service["volumes"] == ["backup:/backup"]
+    assert "backup" in COMPOSE["volumes"]
+    # An empty volume takes its owner from the image's folder, and PeeBot's user writes to it.
+    assert re.search(r"install -d -o peebot .*/backup ", (ROOT / "deploy" / "Dockerfile").read_text("utf-8"))
+    # It waits for the database alone, so that it can be run while everything else stands still.
+    assert service["depends_on"].keys() == {"database"}
+
+
+def test_the_backups_command_names_a_new_file_and_drops_the_old_ones(tmp_path: Path) -> None:
+    service = SERVICES["backup"]
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "peebot").write_text('#!/bin/sh\n[ "$1 $3" = "backup --checksums" ] && : > "$2"\n')
+    (programs / "peebot").chmod(0o755)
+    files = tmp_path / "backup"
+    files.mkdir()
+    for name, age_days in (("peebot-old.backup", 16), ("peebot-new.backup", 13), ("other", 99)):
+        (files / name).touch()
+        then = time.time() - age_days * 86_400
+        os.utime(files / name, (then, then))
+    # As Compose gives it to the shell; a file of the test's stands for the volume.
+    (script,) = service["command"]
+    script = script.replace("$$", "$").replace("/backup", str(files))
+    environment = {"PATH": f"{programs}:{os.environ['PATH']}"}
+    subprocess.run([*service["entrypoint"], script], check=True, env=environment)
+    left = {file.name for file in files.iterdir()} - {"peebot-new.backup", "other"}
+    (made,) = left
+    assert re.fullmatch(r"peebot-\d{8}T\d{6}Z\.backup", made)
 
 
 def test_images_of_others_have_a_version() -> None:
