@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 import yaml
 
+from peebot_dagster.ingest_metrics import METRICS_VARIABLE
 from peebot_local.logins import ROLES
 from peebot_local.serve import served
 from peebot_local.settings import Settings
-from tests.deploy.chart import RELEASE, values_of
+from tests.deploy.chart import RELEASE, deployment_of, values_of
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "kubernetes"
 Object = dict[str, Any]
@@ -159,6 +160,31 @@ def test_nobody_is_let_in_but_by_name() -> None:
         for rule in policy["ingress"]:
             assert rule["from"]
             assert rule["ports"]
+
+
+def test_the_alerts_read_the_spools_of_both_daemons_with_or_without_a_feed() -> None:
+    ingest = WORKLOADS["peebot-ingest"]
+    (service,) = (
+        item for item in of_kind("Service") if item["metadata"]["name"] == ingest["spec"]["serviceName"]
+    )
+    # A daemon without a feed is not ready, and would have no name without this.
+    assert (service["spec"]["clusterIP"], service["spec"]["publishNotReadyAddresses"]) == ("None", True)
+    pods = [f"peebot-ingest-{number}" for number in range(ingest["spec"]["replicas"])]
+    wanted = [f"{pod}.{service['metadata']['name']}:9100" for pod in pods]
+    of_the_chart = deployment_of(values_of("values.yaml"))["env"]
+    for environment in (of_the_chart, container_of(WORKLOADS["peebot-code-server"])["env"]):
+        (urls,) = (each["value"] for each in environment if each["name"] == METRICS_VARIABLE)
+        # As `spools` of the alerts takes them apart.
+        assert urls.split() == [f"http://{host}/metrics" for host in wanted]
+
+
+def test_both_kinds_of_code_server_may_read_the_metrics() -> None:
+    policies = {item["metadata"]["name"]: item["spec"] for item in of_kind("NetworkPolicy")}
+    (rule,) = policies["peebot-metrics"]["ingress"]
+    let_in = [source["podSelector"] for source in rule["from"] if "podSelector" in source]
+    # The very pods to which the policies of the code servers apply.
+    assert let_in == [policies[name]["podSelector"] for name in ("peebot-code-server", "peebot-forked-runs")]
+    assert matches(let_in[1], pod_of(WORKLOADS["peebot-code-server"])["metadata"]["labels"])
 
 
 def test_the_world_sees_the_live_page_and_the_read_only_ui() -> None:
