@@ -1,7 +1,9 @@
 """A run's lease: a lock of a session of PostgreSQL, held by the worker that executes the run.
 
 When the worker is killed, or its host is cut off, the server ends the session within 30 s and the lease is
-free; the worker that was cut off has ended itself by then, so that a run is never executed by two at once.
+free; a worker that was cut off has ended itself by then. One that stood still as a whole (a paused virtual
+machine) goes on when it wakes up, until it next asks the server: for the heartbeat and a time-out, some 13 s,
+two may execute the run. What must not be done twice, the database decides itself (posts, by their ledger).
 Behind a pooler of transactions (pgbouncer) sessions are not kept: PEEBOT_DATABASE_URL must not lead to one.
 """
 
@@ -12,7 +14,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import psycopg
 
@@ -55,6 +57,9 @@ def lease(
         finally:
             ended.set()
             watcher.join()
+            # The server would let go a moment after the session's end. When that is lost, it already has.
+            with suppress(psycopg.Error):
+                connection.execute("SELECT pg_advisory_unlock(%s)", (lease_key(run_id),))
 
 
 def is_held(connection: psycopg.Connection, run_id: str) -> bool:
@@ -80,7 +85,8 @@ def _watch(
     while not ended.wait(heartbeat_s):
         try:
             connection.execute("SELECT")
-        except psycopg.OperationalError:
+        except psycopg.Error:
+            # Whatever it is: who cannot ask does not know that the lease is still held.
             when_lost()
             return
 

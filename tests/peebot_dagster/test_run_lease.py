@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import psycopg
 
-from peebot_dagster.run_lease import is_held, lease
+from peebot_dagster.run_lease import _watch, is_held, lease
 from peebot_dagster.store import connect
 
 RUN, OTHER = "0fb4e9a5-5c3c-4f0e-9d8e-1d3f7a1c2b3d", "1fb4e9a5-5c3c-4f0e-9d8e-1d3f7a1c2b3d"
@@ -35,6 +36,18 @@ def test_who_loses_the_lease_is_told(database_url: str) -> None:
         )
         assert lost.wait(30)
         assert not is_held(connection, RUN)
+
+
+class Broken:
+    def execute(self, query: str) -> None:
+        raise psycopg.InternalError("invalid cache id")
+
+
+def test_whatever_error_the_question_ends_in_the_lease_counts_as_lost() -> None:
+    lost = threading.Event()
+    connection: Any = Broken()
+    _watch(connection, threading.Event(), lost.set, heartbeat_s=0.001)
+    assert lost.is_set()
 
 
 def test_nothing_is_lost_when_the_run_ends(database_url: str) -> None:
