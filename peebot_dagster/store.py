@@ -74,6 +74,14 @@ def stale_hours(connection: psycopg.Connection, processor: str) -> list[datetime
     return [row[0] for row in rows]
 
 
+def was_processed(connection: psycopg.Connection, processor: str, hour: datetime) -> bool:
+    """Whether the processor has taken the hour (UTC) into account before, in whatever state it was."""
+    row = connection.execute(
+        "SELECT FROM processor_revision WHERE processor = %s AND hour = %s", (processor, hour)
+    ).fetchone()
+    return row is not None
+
+
 def contiguous_spans(hours: Iterable[datetime]) -> list[tuple[datetime, datetime]]:
     """Hours in any order as (start, end) spans without a gap, the newest first."""
     spans: list[tuple[datetime, datetime]] = []

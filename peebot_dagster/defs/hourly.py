@@ -13,7 +13,7 @@ from peebot_dagster.defs.telemetry import telemetry_minute
 from peebot_dagster.detection import detectors_run_since, overdue_hours
 from peebot_dagster.detectors.detector import Detector
 from peebot_dagster.minutes import PROCESSOR
-from peebot_dagster.store import HOUR, contiguous_spans, hour_of, stale_hours
+from peebot_dagster.store import HOUR, contiguous_spans, hour_of, stale_hours, was_processed
 
 if TYPE_CHECKING:
     # Dagster's public define_asset_job returns it, yet does not export it.
@@ -132,8 +132,8 @@ def hourly_schedule(detectors: Sequence[Detector]) -> dg.ScheduleDefinition:
         description=(
             "Recomputes the hours whose telemetry has changed since it was taken into account. "
             "telemetry_minute: finished hours (late data, replays) within a minute, and the events of all "
-            "detectors with them; the running one every five. Detectors: what live detection has missed or "
-            "failed at, every five minutes."
+            "detectors with them; the running one as soon as it has begun and then every five. Detectors: what live detection has missed "
+            "or             "failed at, every five minutes."
         ),
     )
     def hourly_assets(
@@ -146,6 +146,7 @@ def hourly_schedule(detectors: Sequence[Detector]) -> dg.ScheduleDefinition:
         backfills = Backfills(context.instance)
         with store.connect() as connection:
             stale = _partitions(stale_hours(connection, PROCESSOR))
+            begun = was_processed(connection, PROCESSOR, hour_of(now))
             overdue = (
                 {
                     events_key(d): backfills.others(
@@ -162,7 +163,8 @@ def hourly_schedule(detectors: Sequence[Detector]) -> dg.ScheduleDefinition:
         over = [hour for hour in stale if hour != hour_of(now)]
         minutes = sorted(running + backfills.others(telemetry_minute.key, over), reverse=True)
         only_running = minutes == [hour_of(now)]
-        if only_running and not unhurried:
+        # The first time at once: until then the UI calls the asset missing.
+        if only_running and begun and not unhurried:
             return dg.SkipReason("At most the running hour has to be recomputed; it is every five minutes.")
         # The events of the running hour are live detection's, until it is over.
         with_minutes = [events_key(d) for d in detectors if d.name not in live] if only_running else None

@@ -81,12 +81,17 @@ def test_the_schedule_asks_for_the_stale_hours_as_one_range(
     assert request.tags["dagster/asset_partition_range_end"] == "2025-03-01-01:00"
 
 
-def test_the_running_hour_alone_is_recomputed_every_five_minutes_only(
-    store_readings: StoreReadings, evaluate: Evaluate, day: datetime
+def test_the_running_hour_is_computed_as_soon_as_it_has_begun_and_then_every_five_minutes_only(
+    connection: psycopg.Connection, store_readings: StoreReadings, evaluate: Evaluate, day: datetime
 ) -> None:
     store_readings([(day + MINUTE, 5)])
+    assert isinstance(evaluate(day + 2 * MINUTE), list)
 
-    assert isinstance(evaluate(day + 2 * MINUTE), dg.SkipReason)
+    refresh_minutes(connection, day, day + HOUR)
+    connection.commit()
+    store_readings([(day + 2 * MINUTE, 6)])
+
+    assert isinstance(evaluate(day + 3 * MINUTE), dg.SkipReason)
     assert isinstance(evaluate(day + 5 * MINUTE), list)
     assert isinstance(evaluate(day + HOUR + MINUTE), list)
 
