@@ -132,8 +132,8 @@ def hourly_schedule(detectors: Sequence[Detector]) -> dg.ScheduleDefinition:
         description=(
             "Recomputes the hours whose telemetry has changed since it was taken into account. "
             "telemetry_minute: finished hours (late data, replays) within a minute, and the events of all "
-            "detectors with them; the running one as soon as it has begun and then every five. Detectors: what live detection has missed "
-            "or             "failed at, every five minutes."
+            "detectors with them; the running one as soon as it has begun and then every five. Detectors: "
+            "what live detection has missed or failed at, every five minutes."
         ),
     )
     def hourly_assets(
