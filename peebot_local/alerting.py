@@ -7,7 +7,7 @@ from datetime import UTC
 
 import psycopg
 
-from peebot_dagster.alerts.destinations import VARIABLE, deliver_all, destinations
+from peebot_dagster.alerts.destinations import VARIABLE, deliver_all, destinations, name_of
 from peebot_dagster.alerts.messages import TEST_MESSAGE
 from peebot_local.database import mendable
 from peebot_local.errors import MendableError
@@ -41,4 +41,4 @@ def lasting(database_url: str) -> list[str]:
             "SELECT destination, last_failure FROM alert_destination WHERE failures > 0 ORDER BY 1"
         ).fetchall()
     lines = [f"since {began.astimezone(UTC):%Y-%m-%d %H:%M} UTC: {title}" for began, title in conditions]
-    return [*(lines or ["Nothing is wrong."]), *(f"{name} {why}" for name, why in failing)]
+    return [*(lines or ["Nothing is wrong."]), *(f"{name_of(key)} {why}" for key, why in failing)]

@@ -10,7 +10,7 @@ import psycopg
 
 from peebot_dagster.alerts import ledger
 from peebot_dagster.alerts.conditions import Judgement
-from peebot_dagster.alerts.destinations import Destination
+from peebot_dagster.alerts.destinations import Destination, name_of
 from peebot_dagster.alerts.messages import Message, message_of
 
 Deliver = Callable[[Mapping[Destination, Message]], Mapping[Destination, str | None]]
@@ -39,11 +39,11 @@ def tell(
     better than never. The connection must not be in a transaction.
     """
     with connection.transaction():
-        ledger.observe(connection, judgement, [destination.name for destination in destinations], clock())
+        ledger.observe(connection, judgement, [destination.key for destination in destinations], clock())
     claimed = {}
     for destination in destinations:
         with connection.transaction():
-            if news := ledger.claim(connection, destination.name, clock()):
+            if news := ledger.claim(connection, destination.key, clock()):
                 claimed[destination] = news
     messages = {destination: message_of(news) for destination, news in claimed.items()}
     outcomes = deliver(messages) if messages else {}
@@ -51,11 +51,11 @@ def tell(
     for destination, why in outcomes.items():
         with connection.transaction():
             if why is None:
-                ledger.record_told(connection, destination.name, claimed[destination], clock())
+                ledger.record_told(connection, destination.key, claimed[destination], clock())
                 told[destination.name] = messages[destination].title
             else:
-                ledger.record_failure(connection, destination.name, why, clock())
+                ledger.record_failure(connection, destination.key, why, clock())
                 failed[destination.name] = why
     with connection.transaction():
-        waiting = dict(ledger.waiting(connection, clock()))
+        waiting = {name_of(key): why for key, why in ledger.waiting(connection, clock())}
     return Telling(told, failed, {name: why for name, why in waiting.items() if name not in failed})

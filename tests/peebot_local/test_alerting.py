@@ -46,6 +46,8 @@ def test_what_lasts_is_shown_with_who_could_not_be_told(
             "INSERT INTO alert_condition VALUES (%s, %s, '', '', %s, %s, %s)",
             (key, f"It is {key}", began, due, over),
         )
-    connection.execute("INSERT INTO alert_destination VALUES ('1 json', NULL, 2, now(), 'answered 500')")
+    connection.execute(
+        "INSERT INTO alert_destination VALUES ('1 json #00ff', NULL, 2, now(), 'answered 500')"
+    )
     connection.commit()
     assert lasting(database_url) == ["since 2026-03-01 12:00 UTC: It is a", "1 json answered 500"]

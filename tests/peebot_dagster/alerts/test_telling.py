@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -10,7 +11,7 @@ import psycopg
 import pytest
 
 from peebot_dagster.alerts.conditions import Condition, Judgement
-from peebot_dagster.alerts.destinations import Destination
+from peebot_dagster.alerts.destinations import Destination, name_of
 from peebot_dagster.alerts.messages import Message
 from peebot_dagster.alerts.telling import Telling, tell
 
@@ -26,6 +27,7 @@ class World:
 
     url: str
     now: datetime = NOW
+    people: tuple[Destination, ...] = (MAIL, CHAT)
     broken: set[Destination] = field(default_factory=set)
     received: dict[str, list[str]] = field(default_factory=lambda: {"1 mailtos": [], "2 json": []})
     on_sending: Callable[[], None] = lambda: None
@@ -45,7 +47,7 @@ class World:
         """One tick of a process that knows nothing but the store."""
         with psycopg.connect(self.url, autocommit=True) as connection:
             judgement = Judgement(standing, unknown)
-            return tell(connection, judgement, (MAIL, CHAT)[:to], self.deliver, lambda: self.now)
+            return tell(connection, judgement, self.people[:to], self.deliver, lambda: self.now)
 
     def take(self) -> tuple[list[str], list[str]]:
         """What the two have received since the last call."""
@@ -126,6 +128,24 @@ def test_what_is_not_known_just_now_neither_begins_nor_ends(world: World) -> Non
     assert world.take()[0] == ["spool"]
     world.look()
     assert world.take()[0] == ["Over: spool"]
+
+
+def test_another_url_in_the_same_place_is_told_what_lasts_and_waits_for_no_retry_of_the_one_before(
+    world: World,
+) -> None:
+    down = condition(patience=timedelta(0))
+    world.broken = {MAIL}
+    world.look(down)
+    for url in ("mailtos://u:p@other", "mailtos://u:q@other"):
+        world.people = (Destination("1 mailtos", url), CHAT)
+        world.look(down)
+        world.look(down)
+    assert world.take() == (["down", "down"], ["down"])
+
+
+def test_a_key_shows_place_and_kind_and_no_part_of_the_url() -> None:
+    assert re.fullmatch(r"1 mailtos #[0-9a-f]{4}", MAIL.key)
+    assert name_of(MAIL.key) == "1 mailtos"
 
 
 def test_who_takes_nothing_is_tried_again_and_stops_nobody_else(world: World) -> None:
@@ -212,7 +232,7 @@ def test_a_destination_that_is_gone_is_forgotten_and_keeps_nothing_open(
         "SELECT (SELECT count(*) FROM alert_condition), (SELECT count(*) FROM alert_told),"
         " ARRAY(SELECT destination FROM alert_destination)"
     ).fetchone()
-    assert left == (0, 0, ["1 mailtos"])
+    assert left == (0, 0, [MAIL.key])
 
 
 def test_dagsters_role_may_tell_and_the_reader_may_only_look(
