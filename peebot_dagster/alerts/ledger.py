@@ -12,8 +12,10 @@ from peebot_dagster.alerts.messages import News
 from peebot_dagster.posts.visit_history import VISIT_TYPES
 
 REPEATED_AFTER = timedelta(days=1)
-CLAIM = timedelta(minutes=2)
-"""Longer than a sensor's tick may take."""
+CLAIM = timedelta(minutes=5)
+"""Longer than a sensor's tick may take (180 s: DAGSTER_SENSOR_GRPC_TIMEOUT_SECONDS)."""
+OCCURRENCE_KEPT = timedelta(days=2)
+"""Longer than the sensor ever looks back, so that what was told is not told again."""
 FIRST_RETRY = timedelta(minutes=1)
 LONGEST_RETRY = timedelta(minutes=15)
 
@@ -33,11 +35,17 @@ ON CONFLICT (condition) DO UPDATE SET title = excluded.title, advice = excluded.
         ) AS version (holds, began, due) WHERE holds LIMIT 1
     )
 """
+_OCCURRED = """
+INSERT INTO alert_condition (condition, title, advice, ending, began_at, due_at)
+VALUES (%(key)s, %(title)s, %(advice)s, '', %(at)s, %(at)s) ON CONFLICT (condition) DO NOTHING
+"""
+# An occurrence has no ending: it is told once, and kept for a while so that it is not told twice.
 _NEWS = """
 SELECT c.condition, c.title, c.advice, c.ending, c.began_at, c.over_at, t.told_at IS NOT NULL
 FROM alert_condition c LEFT JOIN alert_told t ON t.condition = c.condition AND t.destination = %(destination)s
-WHERE CASE WHEN c.over_at IS NULL
-    THEN c.due_at <= %(now)s AND coalesce(t.told_at <= %(now)s - %(repeated_after)s, true)
+WHERE NOT c.condition = ANY(%(unknown)s) AND CASE WHEN c.over_at IS NULL
+    THEN c.due_at <= %(now)s
+        AND (t.told_at IS NULL OR t.told_at <= %(now)s - %(repeated_after)s AND c.ending <> '')
     ELSE t.told_at IS NOT NULL END
 ORDER BY c.over_at IS NULL DESC, c.began_at, c.condition
 """
@@ -71,7 +79,8 @@ def newest_visit(connection: psycopg.Connection) -> datetime | None:
 def observe(
     connection: psycopg.Connection, judgement: Judgement, destinations: Collection[str], now: datetime
 ) -> None:
-    """Note what stands and what is over at `now` (UTC), and forget what nobody needs to be told any more."""
+    """Note what stands, what is over and what has happened at `now` (UTC); forget what nobody asks for or
+    needs to be told any more."""
     for condition in judgement.standing:
         connection.execute(
             _SEEN,
@@ -85,10 +94,25 @@ def observe(
                 "now": now,
             },
         )
-    there = [*(condition.key for condition in judgement.standing), *judgement.unknown]
+    for occurrence in judgement.occurred:
+        connection.execute(
+            _OCCURRED,
+            {
+                "key": occurrence.key,
+                "title": occurrence.title,
+                "advice": occurrence.advice,
+                "at": occurrence.at,
+            },
+        )
     connection.execute(
-        "UPDATE alert_condition SET over_at = %s WHERE over_at IS NULL AND NOT condition = ANY(%s)",
-        (now, there),
+        "UPDATE alert_condition SET over_at = %s WHERE over_at IS NULL AND condition = ANY(%s)",
+        (now, list(judgement.absent)),
+    )
+    asked = [*(condition.key for condition in judgement.standing), *judgement.absent, *judgement.unknown]
+    connection.execute(
+        "DELETE FROM alert_condition WHERE CASE WHEN ending = '' THEN began_at <= %s"
+        " ELSE NOT condition = ANY(%s) END",
+        (now - OCCURRENCE_KEPT, asked),
     )
     for forget in (
         "DELETE FROM alert_destination WHERE NOT destination = ANY(%s)",
@@ -101,13 +125,22 @@ def observe(
     )
 
 
-def claim(connection: psycopg.Connection, destination: str, now: datetime) -> list[News]:
+def claim(
+    connection: psycopg.Connection, destination: str, unknown: Collection[str], now: datetime
+) -> list[News]:
     """What to tell this destination at `now` (UTC), which nobody else tells it meanwhile; or nothing.
 
-    Nothing also while another one sends to it, or it is not yet time to try again after a failure.
+    Nothing also while another one sends to it, or it is not yet time to try again after a failure; and
+    nothing of the conditions that are `unknown`, of which only something old could be said.
     """
     rows = connection.execute(
-        _NEWS, {"destination": destination, "now": now, "repeated_after": REPEATED_AFTER}
+        _NEWS,
+        {
+            "destination": destination,
+            "unknown": list(unknown),
+            "now": now,
+            "repeated_after": REPEATED_AFTER,
+        },
     ).fetchall()
     if not rows:
         return []

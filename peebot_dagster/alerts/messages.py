@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 
 @dataclass(frozen=True)
 class News:
-    """A condition as one destination is to hear of it (times in UTC).
+    """A condition or an occurrence as one destination is to hear of it (times in UTC).
 
-    `told_before`: it knows that it began.
+    `told_before`: it knows that it began. `ending` is empty for an occurrence, which has none.
     """
 
     condition: str
@@ -58,7 +58,7 @@ def _headline(news: News) -> str:
 def _text(news: News) -> str:
     if news.over_at is not None:
         return f"From {_time(news.began_at)} to {_time(news.over_at)}. {news.ending}"
-    return f"Since {_time(news.began_at)}. {news.advice}"
+    return f"{'Since' if news.ending else 'At'} {_time(news.began_at)}. {news.advice}"
 
 
 def _time(moment: datetime) -> str:

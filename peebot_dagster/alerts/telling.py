@@ -33,7 +33,7 @@ def tell(
     deliver: Deliver,
     clock: Callable[[], datetime],
 ) -> Telling:
-    """Tell all destinations what has begun, lasts for another day, or is over, by the `clock` (UTC).
+    """Tell all destinations what has happened or begun, lasts for another day, or is over, by the `clock`.
 
     Who dies between sending and recording sends again when the claim has run out: of an alert, twice is
     better than never. The connection must not be in a transaction.
@@ -43,7 +43,7 @@ def tell(
     claimed = {}
     for destination in destinations:
         with connection.transaction():
-            if news := ledger.claim(connection, destination.key, clock()):
+            if news := ledger.claim(connection, destination.key, judgement.unknown, clock()):
                 claimed[destination] = news
     messages = {destination: message_of(news) for destination, news in claimed.items()}
     outcomes = deliver(messages) if messages else {}

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
 
-from peebot_dagster.alerts.conditions import Condition, Judgement
+from peebot_dagster.alerts import ledger
+from peebot_dagster.alerts.conditions import Condition, Judgement, Occurrence
 from peebot_dagster.alerts.destinations import Destination, name_of
 from peebot_dagster.alerts.messages import Message
 from peebot_dagster.alerts.telling import Telling, tell
@@ -43,10 +44,18 @@ class World:
         self.on_sending()
         return outcomes
 
-    def look(self, *standing: Condition, unknown: frozenset[str] = frozenset(), to: int = 2) -> Telling:
+    def look(
+        self,
+        *standing: Condition,
+        unknown: frozenset[str] = frozenset(),
+        asked: frozenset[str] = frozenset({"down", "spool", "a", "b"}),
+        occurred: Sequence[Occurrence] = (),
+        to: int = 2,
+    ) -> Telling:
         """One tick of a process that knows nothing but the store."""
         with psycopg.connect(self.url, autocommit=True) as connection:
-            judgement = Judgement(standing, unknown)
+            absent = asked - unknown - {each.key for each in standing}
+            judgement = Judgement(standing, absent, unknown, occurred)
             return tell(connection, judgement, self.people[:to], self.deliver, lambda: self.now)
 
     def take(self) -> tuple[list[str], list[str]]:
@@ -130,6 +139,53 @@ def test_what_is_not_known_just_now_neither_begins_nor_ends(world: World) -> Non
     assert world.take()[0] == ["Over: spool"]
 
 
+def test_nothing_is_told_of_what_is_unknown_not_even_that_it_still_lasts(world: World) -> None:
+    unknown = frozenset({"spool"})
+    world.look(condition("spool", since=None))
+    world.now += 10 * MINUTE
+    world.look(unknown=unknown)
+    assert world.take() == ([], [])
+    world.look(condition("spool", since=None))
+    world.now += 2 * DAY
+    world.look(unknown=unknown)
+    assert world.take() == (["spool"], ["spool"])
+    world.look(condition("spool", since=None))
+    assert world.take() == (["Still: spool"], ["Still: spool"])
+
+
+def test_what_nobody_asks_for_any_more_is_forgotten_and_not_said_to_be_over(
+    world: World, connection: psycopg.Connection
+) -> None:
+    world.look(condition("spool", patience=timedelta(0)))
+    world.look(asked=frozenset({"down"}))
+    assert world.take()[0] == ["spool"]
+    assert connection.execute("SELECT FROM alert_condition").fetchall() == []
+
+
+def test_what_has_happened_is_told_once_and_is_never_over(
+    world: World, connection: psycopg.Connection
+) -> None:
+    failure = Occurrence("run_failed:1", "failed", "advice", NOW)
+    for age in (0 * DAY, MINUTE, DAY - MINUTE, DAY + MINUTE, 2 * DAY - MINUTE):
+        world.now = NOW + age
+        world.look(occurred=[failure])
+        world.look()
+    assert world.take() == (["failed"], ["failed"])
+    world.now = NOW + 2 * DAY
+    world.look()
+    assert world.take() == ([], [])
+    assert connection.execute("SELECT FROM alert_condition").fetchall() == []
+
+
+def test_what_has_happened_is_told_later_to_who_could_not_be_told_at_once(world: World) -> None:
+    world.broken = {MAIL}
+    world.look(occurred=[Occurrence("run_failed:1", "failed", "advice", NOW)])
+    world.broken = set()
+    world.now += DAY
+    world.look()
+    assert world.take() == (["failed"], ["failed"])
+
+
 def test_another_url_in_the_same_place_is_told_what_lasts_and_waits_for_no_retry_of_the_one_before(
     world: World,
 ) -> None:
@@ -199,7 +255,7 @@ def test_a_sender_that_dies_after_sending_sends_again_when_its_claim_has_run_out
     world.on_sending = lambda: None
     world.look(down, to=1)
     assert world.take()[0] == ["down"]
-    world.now += 2 * MINUTE
+    world.now += ledger.CLAIM
     world.look(down, to=1)
     world.look(down, to=1)
     assert world.take()[0] == ["down"]

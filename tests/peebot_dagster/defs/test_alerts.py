@@ -12,7 +12,7 @@ import pytest
 
 from ingest_daemon.metrics import Metrics
 from peebot_dagster.alerts.conditions import Spool
-from peebot_dagster.defs.alerts import alerts_sensor, job_ends, spools
+from peebot_dagster.defs.alerts import alerts_sensor, failed_runs, look_from, spools
 from peebot_dagster.defs.resources import Store
 from tests.peebot_dagster.alerts.servers import PASSWORD, Webhook, webhook_server
 
@@ -78,7 +78,7 @@ def test_without_anybody_to_tell_the_tick_says_so(
     assert "PEEBOT_ALERT_URLS is not set" in tick()
 
 
-def test_a_failed_run_is_told_once_and_so_is_the_next_that_succeeds(
+def test_a_failed_run_is_told_once_and_no_success_hides_it(
     tick: Callable[[], str],
     webhook: Webhook,
     instance: dg.DagsterInstance,
@@ -86,17 +86,17 @@ def test_a_failed_run_is_told_once_and_so_is_the_next_that_succeeds(
 ) -> None:
     monkeypatch.setenv("PEEBOT_ALERT_URLS", webhook.url)
     assert tick() == "Nothing new to tell."
-    run(instance, fail=True)
-    assert tick() == "1 json was told: PeeBot: A run of shaky failed"
-    run(instance, fail=True)
+    run(instance, fail=True, **{"dagster/backfill": "abcd"})
+    run(instance, fail=False, **{"dagster/backfill": "abcd"})
+    assert tick() == "1 json was told: PeeBot: A run of backfill abcd failed"
+    run(instance, fail=True, **{"dagster/backfill": "abcd"})
     assert tick() == "Nothing new to tell."
+    run(instance, fail=True)
     run(instance, fail=False)
-    assert tick() == "1 json was told: PeeBot: Over: A run of shaky failed"
+    assert tick() == "1 json was told: PeeBot: A run of shaky failed"
+    run(instance, fail=False)
     assert tick() == "Nothing new to tell."
-    assert [each["title"] for each in webhook.received] == [
-        "PeeBot: A run of shaky failed",
-        "PeeBot: Over: A run of shaky failed",
-    ]
+    assert len(webhook.received) == 2
 
 
 def test_a_feed_that_is_down_for_ten_minutes_is_told(
@@ -143,13 +143,56 @@ def test_a_destination_that_refuses_makes_the_tick_fail_and_nothing_tells_its_pa
     assert PASSWORD not in everything
 
 
-def test_a_run_that_dagster_will_retry_is_no_end(instance: dg.DagsterInstance) -> None:
+def failed_jobs(instance: dg.DagsterInstance, later: timedelta = timedelta(0)) -> list[str]:
+    now = datetime.now(UTC)
+    return [each.job for each in failed_runs(instance, now - 60 * MINUTE, now + later)]
+
+
+def test_a_run_that_is_retried_counts_no_failure_and_one_whose_retry_never_came_does(
+    instance: dg.DagsterInstance,
+) -> None:
+    run(instance, fail=True, **{"dagster/will_retry": "true", "dagster/auto_retry_run_id": "1"})
+    assert failed_jobs(instance, later=11 * MINUTE) == []
     run(instance, fail=True, **{"dagster/will_retry": "true"})
-    assert job_ends(instance, datetime.now(UTC)) == []
+    assert failed_jobs(instance) == []
+    assert failed_jobs(instance, later=11 * MINUTE) == ["shaky"]
+    run(instance, fail=True, **{"dagster/will_retry": "false"})
+    assert failed_jobs(instance) == ["shaky"]
+
+
+def test_with_retries_a_failure_of_which_dagster_has_not_decided_waits(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run(instance, fail=True)
-    (end,) = job_ends(instance, datetime.now(UTC))
-    assert (end.job, end.failed) == ("shaky", True)
-    assert job_ends(instance, datetime.now(UTC) + timedelta(days=2)) == []
+    monkeypatch.setattr(dg.DagsterInstance, "run_retries_enabled", True)
+    assert failed_jobs(instance) == []
+    assert failed_jobs(instance, later=2 * MINUTE) == ["shaky"]
+
+
+def test_it_looks_back_an_hour_before_the_last_good_tick_and_a_day_at_most() -> None:
+    now, hour = datetime.now(UTC), 60 * MINUTE
+    for cursor, since in (
+        (None, hour),
+        ("nonsense", hour),
+        ((now + hour).isoformat(), hour),
+        ((now - 2 * hour).isoformat(), 3 * hour),
+        ((now - 48 * hour).isoformat(), 24 * hour),
+    ):
+        assert look_from(cursor, now) == now - since
+
+
+def test_a_lost_cursor_tells_nothing_twice_and_a_tick_that_went_well_keeps_one(
+    store: Store, webhook: Webhook, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PEEBOT_ALERT_URLS", webhook.url)
+    monkeypatch.setenv("PEEBOT_ALERT_METRICS", "http://127.0.0.1:1/metrics")
+    run(instance, fail=True)
+    for _ in range(2):
+        context = dg.build_sensor_context(instance=instance, resources={"store": store})
+        alerts_sensor(context)
+        assert context.cursor is not None
+        assert abs(datetime.fromisoformat(context.cursor) - datetime.now(UTC)) < 10 * MINUTE
+    assert len(webhook.received) == 1
 
 
 def test_the_spool_is_that_of_the_daemons_own_metrics_and_unknown_where_nobody_answers() -> None:
