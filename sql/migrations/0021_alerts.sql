@@ -11,7 +11,7 @@ CREATE TABLE alert_condition (
 );
 COMMENT ON TABLE alert_condition IS
     'One row per condition that somebody is to be told of, from when it is first seen until its end is told everywhere.';
-COMMENT ON COLUMN alert_condition.condition IS 'feed_down, no_visit, spool:host:port or run_failed:job.';
+COMMENT ON COLUMN alert_condition.condition IS 'feed_down, no_visit, spool:host:port or run_failed: with the run, backfill or job and hour that it is about.';
 COMMENT ON COLUMN alert_condition.title IS 'What is wrong, in some words.';
 COMMENT ON COLUMN alert_condition.advice IS 'What to do.';
 COMMENT ON COLUMN alert_condition.ending IS 'What it means that it is over.';
@@ -39,7 +39,7 @@ CREATE TABLE alert_destination (
 );
 COMMENT ON TABLE alert_destination IS 'One row per URL of PEEBOT_ALERT_URLS that something was sent to.';
 COMMENT ON COLUMN alert_destination.destination IS
-    'Place in PEEBOT_ALERT_URLS and kind, as in 1 mailtos; nothing of the URL that could be secret.';
+    'Place in PEEBOT_ALERT_URLS, kind and two bytes of a hash, as in 1 mailtos #3f9a; nothing that could be secret.';
 COMMENT ON COLUMN alert_destination.claimed_until IS
     'Until when who is sending to it may take (UTC); NULL: nobody is. A sender that dies leaves a time that passes.';
 COMMENT ON COLUMN alert_destination.failures IS 'Failed messages since the last that was taken.';
