@@ -44,7 +44,7 @@ def require_namespaces() -> None:
     else:
         _ip("netns", "delete", f"pb{os.getpid()}-try")
     if reason is not None:
-        assert "PEEBOT_REQUIRE_DEPLOY_TOOLS" not in os.environ, reason
+        assert "PEEBOT_REQUIRE_NAMESPACES" not in os.environ, reason
         pytest.skip(reason)
 
 
