@@ -178,13 +178,11 @@ def prepare_dagster_home(dagster_home: Path, celery: bool = False, workers: int 
 
 
 def dagster_environment(database_url: str, dagster_home: Path) -> Mapping[str, str]:
-    """The variables that dagster.yaml and the definitions read, and four that Dagster and its C library do.
+    """The variables that dagster.yaml and the definitions read, and three that Dagster itself does.
 
     The materializations of a run are stored in one statement, and what it plans is one event for each asset:
     one for each partition, each on a connection of its own, would take a backfill of a month minutes. A tick
     of live detection waits while a day of readings is put in order at night, for longer than Dagster's 60 s.
-    Dagster's processes have dozens of threads, which hardly compute: two heaps are enough for them, where the
-    C library would give each its own and never get them small again.
     """
     return {
         "DAGSTER_EVENT_BATCH_SIZE": "1000",
@@ -194,7 +192,6 @@ def dagster_environment(database_url: str, dagster_home: Path) -> Mapping[str, s
         "PEEBOT_CODE_SERVER_HOST": os.environ.get("PEEBOT_CODE_SERVER_HOST") or "127.0.0.1",
         "DAGSTER_SENSOR_GRPC_TIMEOUT_SECONDS": "180",
         "PEEBOT_DATABASE_URL": database_url,
-        "MALLOC_ARENA_MAX": "2",
     }
 
 
