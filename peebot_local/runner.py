@@ -17,12 +17,13 @@ from rich.console import Console
 from peebot_dagster.detectors.candidate import CANDIDATES, absolute_references
 from peebot_dagster.ingest_metrics import METRICS_VARIABLE
 from peebot_dagster.watch import OFF_DUTY
-from peebot_local.database import dagster_environment, migrate_databases, prepare_dagster_home
+from peebot_local.database import dagster_environment, prepare_dagster_home
 from peebot_local.display import Picture, StatusBlock, Steps
 from peebot_local.embedded_postgres import free_port, port_is_free
 from peebot_local.errors import MendableError
 from peebot_local.home import Home, RunnerState
 from peebot_local.interruption import StopRequested, StopSignals
+from peebot_local.migration import migrate_in_a_child
 from peebot_local.open_store import database_url_of, start_postgres
 from peebot_local.partitions import VARIABLE
 from peebot_local.services import answers, code_server, dagster_daemon, listens, live_page, webserver
@@ -119,7 +120,7 @@ def _start(settings: Settings, home: Home, plan: Plan, supervisor: Supervisor, s
             start_postgres(home, supervisor)
     database_url = database_url_of(settings)
     with steps.step("Bringing the databases to the newest schema"):
-        migrate_databases(database_url, home.dagster)
+        migrate_in_a_child(database_url, home.dagster)
     prepare_dagster_home(home.dagster, plan.celery)
     broker = start_broker(home, supervisor) if plan.celery else {}
     given = given_environment(os.environ, Path.cwd())
