@@ -1,9 +1,9 @@
 """The whole stack for a while with faults at random moments: what grows, what is lost, what is done twice.
 
-A PeeBot of the benchmark's own (`peebot up`, dry run, no cooldown) listens to a simulated station that writes
-down what it says and what really happens. From a seed, its feed fails in all ways that the simulator knows,
-its processes are killed, its PostgreSQL is stopped, and the database throws everybody out. The exit code is
-1 when a promise is broken.
+A PeeBot of the benchmark's own (`peebot up`, no cooldown) listens to a simulated station that writes down
+what it says and what really happens, and posts to a timeline of the benchmark's own. From a seed, its feed
+fails in all ways that the simulator knows, its processes are killed, its PostgreSQL is stopped, and the
+database throws everybody out. The exit code is 1 when a promise is broken.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from benchmarks.harness.soak_events import EventsVerdict
 from benchmarks.harness.soak_faults import Fault, Saboteur, plan
 from benchmarks.harness.soak_readings import ReadingsVerdict, Said, Stretch
 from benchmarks.harness.soak_samples import Samples
+from benchmarks.harness.soak_timeline import Timeline
 from benchmarks.harness.soak_verdict import broken_promises, memory_is_judged
 from peebot_dagster.detectors.registry import DETECTORS
 from peebot_local.errors import MendableError
@@ -82,22 +83,23 @@ def measure(settings: Settings, options: argparse.Namespace, broken: list[str]) 
     seconds = 60 * options.minutes
     if seconds < QUIET_S + 60:
         raise MendableError("--minutes: 3 is the least")
-    environment = {"PEEBOT_POSTS": "dry_run", "PEEBOT_POST_COOLDOWN_MINUTES": "0"}
+    timeline = Timeline()
     with (
+        timeline.serving(),
         tempfile.TemporaryDirectory(prefix="peebot-soak-") as folder,
         _station(options, Path(folder)) as source,
-        own_stack(settings, source.url, environment) as stack,
+        own_stack(settings, source.url, _posting_to(timeline)) as stack,
     ):
         result: dict[str, Any] = circumstances(describe_store(stack.database_url))
         began = time.time()
         with closing(Samples(stack, source.process, options.sample_seconds)) as samples:
             faults = _sabotage(stack, source, options, began + seconds)
-        outcome = _outcome(stack, source)
+        outcome = _outcome(stack, source, timeline)
         result["load_average_after"] = round(psutil.getloadavg()[0], 2)
     warm_up_s = min(180.0, seconds / 5)
     memory = {name: trend(taken, warm_up_s) for name, taken in samples.memory.items()}
     disk = {name: trend(taken, warm_up_s) for name, taken in samples.disk.items()}
-    broken += broken_promises(outcome.readings, outcome.events, memory, outcome.spool_bytes)
+    broken += broken_promises(outcome.readings, outcome.events, memory, disk, outcome.spool_bytes)
     lives = {name: len({sample.life for sample in taken}) for name, taken in samples.memory.items()}
     result |= {
         "seed": options.seed,
@@ -122,6 +124,17 @@ def measure(settings: Settings, options: argparse.Namespace, broken: list[str]) 
     rows = [_row(name, figures, lives[name]) for name, figures in memory.items()]
     rows += [_row(f"disk: {name}", figures) for name, figures in disk.items()]
     return Report(_title(result, outcome, faults, memory_is_judged(memory)), _COLUMNS, rows, result)
+
+
+def _posting_to(timeline: Timeline) -> dict[str, str]:
+    """The settings with which PeeBot posts what a simulated station does, each event, and to there."""
+    return {
+        "PEEBOT_POSTS": "mastodon",
+        "PEEBOT_POST_ORIGINS": "demo",
+        "PEEBOT_POST_COOLDOWN_MINUTES": "0",
+        "PEEBOT_MASTODON_URL": timeline.url,
+        "PEEBOT_MASTODON_ACCESS_TOKEN": "of-a-timeline-of-the-soaks-own",
+    }
 
 
 def _arguments() -> argparse.Namespace:
@@ -191,7 +204,7 @@ def _sabotage(stack: OwnStack, source: _Source, options: argparse.Namespace, unt
     return faults
 
 
-def _outcome(stack: OwnStack, source: _Source) -> _Outcome:
+def _outcome(stack: OwnStack, source: _Source, timeline: Timeline) -> _Outcome:
     """Wait until all that was said by now is stored, then compare."""
     until = datetime.now(UTC)
     said = soak_readings.read_log(source.log, until.year)
@@ -212,6 +225,7 @@ def _outcome(stack: OwnStack, source: _Source) -> _Outcome:
         events = soak_events.read_events(connection)
         posted = soak_events.read_posted(connection)
         ledger = soak_events.read_ledger(connection)
+        asked = tuple(timeline.keys)
     spool_bytes = _spooled(stack)
     said = soak_readings.read_log(source.log, until.year)
     readings = soak_readings.compare(said, stored, link["LIVE"], _SLACK + way, last.at)
@@ -226,7 +240,7 @@ def _outcome(stack: OwnStack, source: _Source) -> _Outcome:
         )
         span = Stretch(since, until - timedelta(seconds=QUIET_S))
         verdicts.append(soak_events.compare(detector, truth, events, ideal, due, hidden, span))
-    total = soak_events.with_posts(soak_events.total(verdicts), truth, events, posted)
+    total = soak_events.with_posts(soak_events.total(verdicts), truth, events, posted, asked)
     return _Outcome(readings, total, spool_bytes, ledger)
 
 
@@ -286,7 +300,7 @@ def _title(result: dict[str, Any], outcome: _Outcome, faults: list[Fault], with_
         f"{readings.lost:,} lost, {readings.doubled + readings.strange:,} doubled or strange; "
         f"{events.true:,} events to tell, {events.hidden:,} hidden, {len(events.missed):,} missed, "
         f"{len(events.invented):,} invented, {len(events.doubled):,} doubled; "
-        f"{events.posted:,} posts, {len(events.posted_twice):,} doubled"
+        f"{events.posted:,} posts, {len(events.posted_twice):,} doubled, {len(events.astray):,} astray"
     )
     verdict = "kept" if not result["broken"] else "BROKEN"
     if not with_memory:

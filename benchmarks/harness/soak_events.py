@@ -53,7 +53,7 @@ class Happened:
 @dataclass(frozen=True)
 class EventsVerdict:
     """Counts of events. `true` happened in sight and are found on the unbroken feed; of what is hidden by
-    faults or lost signals only doubles count."""
+    faults or lost signals only doubles count. `astray` are posts of which ledger and timeline disagree."""
 
     true: int
     hidden: int
@@ -63,6 +63,7 @@ class EventsVerdict:
     doubled: tuple[str, ...]
     posted: int
     posted_twice: tuple[str, ...]
+    astray: tuple[str, ...] = ()
 
 
 def read_truth(path: Path) -> list[Happened]:
@@ -186,15 +187,26 @@ def with_posts(
     truth: Sequence[Happened],
     events: Sequence[DetectedEvent],
     posted: Sequence[tuple[UUID, str, str]],
+    asked: Sequence[str],
 ) -> EventsVerdict:
-    """With what was posted twice: the same event on the same platform, or two events of one visit."""
+    """With what was posted twice: the same event on the same platform, or two events of one visit.
+
+    `asked` are the events that the timeline was asked to post, as often as it was.
+    """
     by_id = {event.event_id: event for event in events}
     twice = [
         f"{event} on {platform}" for (event, platform), n in Counter(p[:2] for p in posted).items() if n > 1
     ]
+    twice += [f"{event} was sent {n} times" for event, n in Counter(asked).items() if n > 1]
     told = [by_id[event] for event, _, _ in posted if event in by_id]
     twice += [_told(event) for event in _doubled(match(truth, told, TOLERANCE))]
-    return EventsVerdict(**{**vars(verdict), "posted": len(posted), "posted_twice": tuple(twice)})
+    known = {str(event) for event, _, _ in posted}
+    sent = {str(event) for event, _, state in posted if state == "sent"}
+    astray = [f"{event} came, and no row says that it was sent" for event in sorted({*asked} - known)]
+    astray += [f"{event} never came, though its row says sent" for event in sorted(sent - {*asked})]
+    return EventsVerdict(
+        **{**vars(verdict), "posted": len(posted), "posted_twice": tuple(twice), "astray": tuple(astray)}
+    )
 
 
 def total(verdicts: Sequence[EventsVerdict]) -> EventsVerdict:

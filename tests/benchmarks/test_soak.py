@@ -170,10 +170,29 @@ def test_another_detectors_events_and_the_time_outside_do_not_count() -> None:
 def test_two_posts_of_one_visit_are_one_too_many() -> None:
     first, second = event(0), event(20)
     posted = [(told.event_id, "dry_run", "dry_run") for told in (first, second)]
-    verdict = soak_events.with_posts(judged([], [], []), [happened(0)], [first, second], posted)
+    verdict = soak_events.with_posts(judged([], [], []), [happened(0)], [first, second], posted, [])
     assert (verdict.posted, len(verdict.posted_twice)) == (2, 1)
-    verdict = soak_events.with_posts(judged([], [], []), [happened(0)], [first], posted[:1] * 2)
+    verdict = soak_events.with_posts(judged([], [], []), [happened(0)], [first], posted[:1] * 2, [])
     assert len(verdict.posted_twice) >= 1
+
+
+def test_what_the_timeline_was_asked_to_post_must_be_what_the_ledger_says() -> None:
+    sent, unknown, lost = event(0), event(100), event(200)
+    posted = [
+        (sent.event_id, "mastodon", "sent"),
+        (unknown.event_id, "mastodon", "unknown"),
+        (lost.event_id, "mastodon", "sent"),
+    ]
+    happenings, events = [happened(0), happened(100), happened(200)], [sent, unknown, lost]
+
+    def verdict(*asked: str) -> EventsVerdict:
+        return soak_events.with_posts(judged([], [], []), happenings, events, posted, asked)
+
+    assert verdict(str(sent.event_id), str(lost.event_id)).astray == ()
+    assert verdict(*(str(told.event_id) for told in events)).posted_twice == ()
+    assert "never came" in verdict(str(sent.event_id)).astray[0]
+    assert "no row" in verdict(str(sent.event_id), str(lost.event_id), "another").astray[0]
+    assert "2 times" in verdict(*[str(sent.event_id)] * 2, str(lost.event_id)).posted_twice[0]
 
 
 def test_what_the_station_did_not_say_by_itself_is_hidden_by_no_fault() -> None:
@@ -211,10 +230,11 @@ def test_a_seed_plans_the_same_faults_and_processes_are_killed_in_the_first_part
 GOOD_READINGS = ReadingsVerdict(said=10, stored=10, skipped=3, lost=0, strange=0, doubled=0)
 GOOD_EVENTS = EventsVerdict(3, 1, 4, (), (), (), 2, ())
 FLAT = {"ingest": Trend(per_hour=20, hours=1, mean=100, most=110), "live": None}
+FLAT_DISK = {"postgres": Trend(per_hour=50, hours=1, mean=100, most=150), "logs": None}
 
 
 def test_a_soak_without_a_loss_has_broken_nothing() -> None:
-    assert broken_promises(GOOD_READINGS, GOOD_EVENTS, FLAT, spool_bytes=0) == []
+    assert broken_promises(GOOD_READINGS, GOOD_EVENTS, FLAT, FLAT_DISK, spool_bytes=0) == []
 
 
 @dataclass(frozen=True)
@@ -222,6 +242,7 @@ class Broken:
     readings: ReadingsVerdict = GOOD_READINGS
     events: EventsVerdict = GOOD_EVENTS
     trend: Trend = FLAT["ingest"]  # type: ignore[assignment]
+    folder: Trend | None = None
     spool_bytes: int = 0
 
 
@@ -232,22 +253,34 @@ class Broken:
         (Broken(readings=ReadingsVerdict(9, 8, 0, 1, 0, 0)), "1 readings lost"),
         (Broken(readings=ReadingsVerdict(9, 10, 0, 0, 1, 0)), "never sent"),
         (Broken(readings=ReadingsVerdict(9, 10, 0, 0, 0, 1)), "stored twice"),
-        (Broken(events=EventsVerdict(1, 0, 0, ("visit",), (), (), 0, ())), "missed"),
-        (Broken(events=EventsVerdict(1, 0, 0, (), ("visit",), (), 0, ())), "did not happen"),
-        (Broken(events=EventsVerdict(1, 0, 0, (), (), ("visit",), 0, ())), "told twice"),
+        (Broken(events=EventsVerdict(1, 0, 0, ("visit",), (), (), 1, ())), "missed"),
+        (Broken(events=EventsVerdict(1, 0, 0, (), ("visit",), (), 1, ())), "did not happen"),
+        (Broken(events=EventsVerdict(1, 0, 0, (), (), ("visit",), 1, ())), "told twice"),
         (Broken(events=EventsVerdict(1, 0, 0, (), (), (), 2, ("visit",))), "posts too many"),
+        (Broken(events=EventsVerdict(1, 0, 0, (), (), (), 1, (), ("one",))), "disagree"),
+        (Broken(events=EventsVerdict(0, 8, 0, (), (), (), 0, ())), "of events nothing was measured"),
+        (Broken(events=EventsVerdict(1, 0, 0, (), (), (), 0, ())), "of posts nothing was measured"),
         (Broken(trend=Trend(60, 1, 100, 160)), "ingest grows by 60 MB an hour"),
+        (Broken(folder=Trend(60, 1, 100, 160)), "folder of logs grows by 60 MB an hour"),
         (Broken(spool_bytes=7), "spool still holds 7 bytes"),
     ],
 )
 def test_each_broken_promise_is_told(what: Broken, told: str) -> None:
-    (promise,) = broken_promises(what.readings, what.events, {"ingest": what.trend}, what.spool_bytes)
+    memory, disk = {"ingest": what.trend}, {"logs": what.folder}
+    (promise,) = broken_promises(what.readings, what.events, memory, disk, what.spool_bytes)
     assert told in promise
+
+
+def test_what_the_readings_take_on_disk_is_no_growth_without_a_reason() -> None:
+    readings = ReadingsVerdict(said=200_000, stored=200_000, skipped=0, lost=0, strange=0, doubled=0)
+    assert broken_promises(readings, GOOD_EVENTS, FLAT, {"postgres": Trend(140, 1, 200, 270)}, 0) == []
+    (promise,) = broken_promises(readings, GOOD_EVENTS, FLAT, {"postgres": Trend(160, 1, 200, 270)}, 0)
+    assert "folder of postgres grows by 160 MB" in promise
 
 
 def test_a_process_that_was_hardly_looked_at_is_not_said_to_grow() -> None:
     hardly = {"ingest": Trend(900, 0.1, 100, 190), "live": None}
-    assert broken_promises(GOOD_READINGS, GOOD_EVENTS, hardly, 0) == []
+    assert broken_promises(GOOD_READINGS, GOOD_EVENTS, hardly, hardly, 0) == []
     assert not memory_is_judged(hardly)
     assert memory_is_judged(FLAT)
 
