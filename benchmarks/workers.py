@@ -116,7 +116,7 @@ def _backfill(url: str, volume: Volume, workers: int, folder: Path) -> dict[str,
         connection.execute(_FORGET)
     migrate_databases(url, home)
     # One more than there are: the one that a backfill leaves to posts.
-    prepare_dagster_home(home, celery=True, workers=workers + 1)
+    prepare_dagster_home(home, workers + 1)
     assets = backfilled_assets()
     with _redis(folder) as broker:
         environment = {

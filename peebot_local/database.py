@@ -156,23 +156,22 @@ def forget_migration(dagster_home: Path) -> None:
     (dagster_home / _MIGRATED_BY).unlink(missing_ok=True)
 
 
-def prepare_dagster_home(dagster_home: Path, celery: bool = False, workers: int | None = None) -> None:
-    """Give Dagster its home with the project's dagster.yaml as it is now; `celery`: for warm workers.
+def prepare_dagster_home(dagster_home: Path, workers: int | None = None) -> None:
+    """Give Dagster its home with the project's dagster.yaml as it is now.
 
-    `workers`: how many runs all hosts together execute at once, where these are not the two of one machine.
+    `workers`: how many warm workers its runs are given to, those of all hosts together; None: to none.
     """
     dagster_home.mkdir(parents=True, exist_ok=True)
     settings = (PROJECT / "dagster.yaml").read_text(encoding="utf-8")
-    if celery:
+    if workers is not None:
         import yaml
 
         merged = yaml.safe_load(settings)
         merged |= yaml.safe_load((PROJECT / "dagster.celery.yaml").read_text(encoding="utf-8"))
-        count = 2 if workers is None else workers
         runs = merged["concurrency"]["runs"]
-        runs["max_concurrent_runs"] = count + 2
+        runs["max_concurrent_runs"] = workers + 2
         # One worker is left to posts, which would else wait behind a backfill's days until they are stale.
-        runs["tag_concurrency_limits"] = [{"key": "dagster/backfill", "limit": max(1, count - 1)}]
+        runs["tag_concurrency_limits"] = [{"key": "dagster/backfill", "limit": max(1, workers - 1)}]
         settings = yaml.safe_dump(merged)
     (dagster_home / "dagster.yaml").write_text(settings, encoding="utf-8")
 

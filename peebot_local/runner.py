@@ -26,11 +26,19 @@ from peebot_local.interruption import StopRequested, StopSignals
 from peebot_local.migration import migrate_in_a_child
 from peebot_local.open_store import database_url_of, start_postgres
 from peebot_local.partitions import VARIABLE
-from peebot_local.services import answers, code_server, dagster_daemon, listens, live_page, webserver
+from peebot_local.services import (
+    answers,
+    celery_worker,
+    code_server,
+    dagster_daemon,
+    listens,
+    live_page,
+    webserver,
+)
 from peebot_local.settings import Settings
 from peebot_local.status import last_events, last_posts, read_status
 from peebot_local.supervisor import Supervisor
-from peebot_local.warm_workers import start_broker, start_worker
+from peebot_local.warm_workers import start_broker
 
 LIVE_PORT = 3001
 _WATCH_S = 0.2
@@ -71,8 +79,8 @@ class Plan:
     feed: Callable[[Running], None]
     when_up: Callable[[Running], None] = lambda running: None
     environment: Mapping[str, str] = field(default_factory=dict)
-    celery: bool = False
-    """Whether Dagster's runs are given to warm workers."""
+    workers: int | None = None
+    """How many warm workers Dagster's runs are given to; None: to none."""
 
 
 def run(
@@ -121,8 +129,8 @@ def _start(settings: Settings, home: Home, plan: Plan, supervisor: Supervisor, s
     database_url = database_url_of(settings)
     with steps.step("Bringing the databases to the newest schema"):
         migrate_in_a_child(database_url, home.dagster)
-    prepare_dagster_home(home.dagster, plan.celery)
-    broker = start_broker(home, supervisor) if plan.celery else {}
+    prepare_dagster_home(home.dagster, plan.workers)
+    broker = {} if plan.workers is None else start_broker(home, supervisor)
     given = given_environment(os.environ, Path.cwd())
     code_location = {"PEEBOT_CODE_SERVER_HOST": "127.0.0.1", "PEEBOT_CODE_SERVER_PORT": str(code_port)}
     metrics_port = settings.metrics_port or free_port()
@@ -132,8 +140,8 @@ def _start(settings: Settings, home: Home, plan: Plan, supervisor: Supervisor, s
     environment = {**dagster_environment(database_url, home.dagster), **own_environment}
     running = Running(home, supervisor, steps, database_url, ui_url, metrics_port, live_port(settings))
     supervisor.start(code_server(database_url, environment, code_port))
-    if plan.celery:
-        start_worker(supervisor, database_url, environment)
+    if plan.workers is not None:
+        supervisor.start(celery_worker(database_url, environment, plan.workers))
     plan.feed(running)
     supervisor.start(live_page(database_url, running.live_port))
     with steps.step("Starting Dagster"):

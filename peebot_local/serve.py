@@ -21,7 +21,7 @@ from peebot_local.services import (
 from peebot_local.settings import Settings
 from peebot_local.supervisor import Child
 from peebot_local.up import source_of
-from peebot_local.warm_workers import BROKER, workers_of
+from peebot_local.warm_workers import BROKER, WORKERS_OF_A_HOST, workers_of
 
 CODE_SERVER_PORT = 4000
 LIVE_PORT = 3001
@@ -49,7 +49,7 @@ def served(
     dagster["PEEBOT_CODE_SERVER_PORT"] = str(settings.code_server_port or CODE_SERVER_PORT)
 
     def of_dagster(make: Callable[[], Child]) -> Child:
-        prepare_dagster_home(home.dagster, bool(environment.get(BROKER)), workers_of(environment))
+        prepare_dagster_home(home.dagster, workers_of(environment) if environment.get(BROKER) else None)
         return make()
 
     source = source_of(settings.feed_url)
@@ -70,7 +70,7 @@ def served(
             lambda: webserver(url, dagster, port or settings.ui_port, host, read_only)
         ),
         "live": lambda: live_page(url, port or settings.live_port or LIVE_PORT, host),
-        "celery-worker": lambda: of_dagster(lambda: celery_worker(url, dagster)),
+        "celery-worker": lambda: of_dagster(lambda: celery_worker(url, dagster, WORKERS_OF_A_HOST)),
     }
     if name not in makers:
         raise MendableError(f"nothing is named {name!r}; there is {', '.join(makers)}")

@@ -106,9 +106,9 @@ def redis_server(command: str, folder: Path, socket_path: Path) -> Child:
     return Child("redis", (command, *options, "--save", "", "--appendonly", "no", "--dir", str(folder)))
 
 
-def celery_worker(database_url: str, environment: Mapping[str, str]) -> Child:
-    """Two warm workers for Dagster's runs; it lets a run that is under way end."""
-    options = ("--queues", "dagster", "--concurrency", "2", "--max-tasks-per-child", "200")
+def celery_worker(database_url: str, environment: Mapping[str, str], workers: int) -> Child:
+    """So many warm workers for Dagster's runs; it lets runs that are under way end."""
+    options = ("--queues", "dagster", "--concurrency", str(workers), "--max-tasks-per-child", "200")
     quiet = ("--loglevel", "WARNING", "--without-gossip", "--without-mingle")
     return Child(
         name="celery-worker",

@@ -12,6 +12,7 @@ from peebot_local.home import Home
 from peebot_local.runner import Plan, Running
 from peebot_local.services import ingest
 from peebot_local.settings import Settings
+from peebot_local.warm_workers import workers_of
 
 _STATION = "isslive"
 _PLAYED_HERE = "simulator"
@@ -21,9 +22,9 @@ _PLAYED_HERE = "simulator"
 def up_plan(settings: Settings, home: Home, celery: bool = False) -> Plan:
     """Listen to the feed of the settings; while it is unreachable the daemon goes on trying.
 
-    `celery`: Dagster's runs are given to warm workers.
+    `celery`: Dagster's runs are given to warm workers, all of them here unless others share the broker.
     """
-
+    workers = workers_of(os.environ) if celery else None
     played_here = is_local(settings.feed_url)
     source = source_of(settings.feed_url)
 
@@ -42,8 +43,8 @@ def up_plan(settings: Settings, home: Home, celery: bool = False) -> Plan:
     if played_here and not named & PLATFORMS.keys():
         # Whatever credentials there are: what this machine plays is no news from the station.
         title = f"PeeBot on {settings.feed_url}, which is this machine: posts are a dry run"
-        return Plan(title=title, feed=feed, environment={"PEEBOT_POSTS": "dry_run"}, celery=celery)
-    return Plan(title=f"PeeBot on {settings.feed_url}", feed=feed, celery=celery)
+        return Plan(title=title, feed=feed, environment={"PEEBOT_POSTS": "dry_run"}, workers=workers)
+    return Plan(title=f"PeeBot on {settings.feed_url}", feed=feed, workers=workers)
 
 
 def source_of(feed_url: str) -> str:

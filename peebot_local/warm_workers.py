@@ -1,4 +1,4 @@
-"""The warm workers of `peebot up --celery`: their broker, and the worker itself."""
+"""The warm workers of Dagster's runs: how many they are, and the broker of `peebot up --celery`."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from urllib.parse import quote
 
 from peebot_local.errors import MendableError
 from peebot_local.home import Home
-from peebot_local.services import celery_worker, listens_at, redis_server
+from peebot_local.services import listens_at, redis_server
 from peebot_local.supervisor import Supervisor
 
 BROKER = "PEEBOT_CELERY_BROKER"
 WORKERS = "PEEBOT_CELERY_WORKERS"
+WORKERS_OF_A_HOST = 2
 _READY_TIMEOUT_S = 60.0
 _LONGEST_SOCKET_PATH = 103
 """In bytes: what the address of a socket has room for on macOS; four more on Linux."""
 
 
-def workers_of(environment: Mapping[str, str]) -> int | None:
-    """How many runs the workers of all hosts execute at once, where the environment tells."""
+def workers_of(environment: Mapping[str, str]) -> int:
+    """How many runs the workers of all hosts execute at once; those of one, unless the environment tells."""
     told = environment.get(WORKERS)
     if not told:
-        return None
+        return WORKERS_OF_A_HOST
     if not told.isdecimal() or int(told) < 1:
         raise MendableError(
             f"{WORKERS} is not usable ({told!r}); set it to the runs that all workers execute at once"
@@ -52,8 +53,3 @@ def start_broker(home: Home, supervisor: Supervisor) -> dict[str, str]:
     supervisor.start(redis_server(command, home.path, socket_path))
     supervisor.wait_for(listens_at(socket_path), "redis", _READY_TIMEOUT_S)
     return {BROKER: f"redis+socket://{quote(str(socket_path))}?virtual_host=0"}
-
-
-def start_worker(supervisor: Supervisor, database_url: str, environment: Mapping[str, str]) -> None:
-    """Start the worker; `environment` holds what Dagster's processes need, and the broker."""
-    supervisor.start(celery_worker(database_url, environment))

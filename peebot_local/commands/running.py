@@ -91,7 +91,7 @@ def env() -> None:
     """Print the environment of the running PeeBot, for: eval "$(./peebot env)"; dg dev"""
     from peebot_local.database import dagster_environment, prepare_dagster_home
     from peebot_local.open_store import require_store, running_store
-    from peebot_local.warm_workers import BROKER
+    from peebot_local.warm_workers import BROKER, workers_of
 
     settings = settings_of_environment()
     url = require_store(settings)
@@ -100,7 +100,7 @@ def env() -> None:
     variables = {**dagster_environment(url, dagster_home), **(running.state.environment if running else {})}
     if running is None:
         # Else the settings are those of what runs, which knows best which launcher it has.
-        prepare_dagster_home(dagster_home, celery=bool(os.environ.get(BROKER)))
+        prepare_dagster_home(dagster_home, workers_of(os.environ) if os.environ.get(BROKER) else None)
     for variable, value in variables.items():
         typer.echo(f"export {variable}={shlex.quote(value)}")
 

@@ -74,7 +74,7 @@ def test_dagster_has_its_own_database_beside_ours(postgres_server: EmbeddedPostg
 def test_a_migration_leaves_the_settings_of_a_dagster_that_runs_alone(
     database_url: str, tmp_path: Path
 ) -> None:
-    prepare_dagster_home(tmp_path, celery=True)
+    prepare_dagster_home(tmp_path, workers=2)
     before = (tmp_path / "dagster.yaml").read_text()
     migrate_databases(database_url, tmp_path)
     assert (tmp_path / "dagster.yaml").read_text() == before

@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 
+from peebot_local.errors import MendableError
 from peebot_local.home import Home
 from peebot_local.runner import Running
 from peebot_local.settings import NASA_FEED, Settings
 from peebot_local.supervisor import Child
 from peebot_local.up import is_local, up_plan
+from peebot_local.warm_workers import WORKERS
 
 
 def posts(feed_url: str) -> str | None:
@@ -34,6 +36,20 @@ def test_who_names_a_platform_gets_it_from_a_local_feed_too(
 ) -> None:
     monkeypatch.setenv("PEEBOT_POSTS", named)
     assert posts("http://127.0.0.1:8080") is None
+
+
+def test_with_celery_it_has_the_workers_that_the_environment_names_and_else_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings, home = Settings(home=Path("/nowhere")), Home(Path("/nowhere"))
+    monkeypatch.delenv(WORKERS, raising=False)
+    assert up_plan(settings, home, celery=True).workers == 2
+    monkeypatch.setenv(WORKERS, "5")
+    assert up_plan(settings, home, celery=True).workers == 5
+    assert up_plan(settings, home).workers is None
+    monkeypatch.setenv(WORKERS, "many")
+    with pytest.raises(MendableError, match="PEEBOT_CELERY_WORKERS is not usable"):
+        up_plan(settings, home, celery=True)
 
 
 @pytest.mark.parametrize(

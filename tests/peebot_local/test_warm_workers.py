@@ -18,6 +18,7 @@ from peebot_dagster.leased_runs import LeasedRunLauncher
 from peebot_local.database import prepare_dagster_home
 from peebot_local.errors import MendableError
 from peebot_local.home import Home
+from peebot_local.services import celery_worker
 from peebot_local.supervisor import Child
 from peebot_local.warm_workers import BROKER, WORKERS, start_broker, workers_of
 
@@ -27,7 +28,7 @@ def settings(dagster_home: Path) -> Any:
 
 
 def test_the_runs_are_given_to_celery_only_when_asked_for(tmp_path: Path) -> None:
-    prepare_dagster_home(tmp_path, celery=True)
+    prepare_dagster_home(tmp_path, workers=2)
     with_celery = settings(tmp_path)
     launcher = with_celery["run_launcher"]
     assert (launcher["module"], launcher["class"]) == (
@@ -113,12 +114,16 @@ def test_a_broker_of_the_environment_is_used_and_told_nowhere(
 
 
 def test_the_queue_fills_the_workers_of_all_hosts_and_leaves_one_to_posts(tmp_path: Path) -> None:
-    prepare_dagster_home(tmp_path, celery=True, workers=workers_of({WORKERS: "7"}))
+    prepare_dagster_home(tmp_path, workers_of({WORKERS: "7"}))
     runs = settings(tmp_path)["concurrency"]["runs"]
     assert (runs["max_concurrent_runs"], runs["tag_concurrency_limits"][0]["limit"]) == (9, 6)
-    prepare_dagster_home(tmp_path, celery=True)
+    prepare_dagster_home(tmp_path, workers_of({}))
     runs = settings(tmp_path)["concurrency"]["runs"]
     assert (runs["max_concurrent_runs"], runs["tag_concurrency_limits"][0]["limit"]) == (4, 1)
-    assert workers_of({}) is None
     with pytest.raises(MendableError, match="PEEBOT_CELERY_WORKERS is not usable"):
         workers_of({WORKERS: "many"})
+
+
+def test_a_worker_executes_as_many_runs_at_once_as_it_is_told() -> None:
+    command = celery_worker("postgresql://db/peebot", {}, 3).command
+    assert command[command.index("--concurrency") + 1] == "3"

@@ -8,7 +8,9 @@ import shutil
 import urllib.request
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
+import yaml
 
 from peebot_local.embedded_postgres import free_port
 
@@ -44,6 +46,7 @@ def test_a_run_of_up_with_celery_is_executed_by_a_warm_worker_and_nothing_is_lef
         assert "PEEBOT_REQUIRE_REDIS" not in os.environ, "redis-server is not installed"
         pytest.skip("redis-server is not installed")
     peebot.environment["PEEBOT_FEED_URL"] = f"http://127.0.0.1:{free_port()}"
+    peebot.environment["PEEBOT_CELERY_WORKERS"] = "3"
     peebot.start("up", "--celery")
     ui_url = peebot.wait_for_line("The Dagster UI: ", 240).rpartition(" ")[2]
 
@@ -58,7 +61,10 @@ def test_a_run_of_up_with_celery_is_executed_by_a_warm_worker_and_nothing_is_lef
     told = [event.get("message", "") for event in run["logsForRun"]["events"]]
     assert run["runOrError"]["status"] == "SUCCESS", told
     assert any("[LeasedRunLauncher]" in message for message in told)
-    assert peebot.child("celery-worker")
+    command = psutil.Process(peebot.child("celery-worker")).cmdline()
+    assert command[command.index("--concurrency") + 1] == "3"
+    queue = yaml.safe_load((peebot.home / "dagster" / "dagster.yaml").read_text())["concurrency"]["runs"]
+    assert queue["max_concurrent_runs"] == 5
     # It has to stop by itself: the broker is no longer needed once the worker is gone.
     assert peebot.process is not None
     peebot.process.terminate()
