@@ -17,7 +17,7 @@ from multiprocessing import forkserver
 from types import FrameType
 from typing import Any
 
-PRELOADED = "peebot_dagster.preloaded"
+PRELOADED = ["peebot_dagster.preloaded", "peebot_dagster.fork_server"]
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     # Only a process with one thread is forked safely, and numpy's linear algebra would start some.
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
-    multiprocessing.set_forkserver_preload([PRELOADED])
+    multiprocessing.set_forkserver_preload(PRELOADED)
     server = multiprocessing.get_context("forkserver").Process(target=_serve, args=(list(arguments),))
     try:
         server.start()
@@ -50,8 +50,17 @@ def _serve(arguments: Sequence[str]) -> None:
     # Since Python 3.14 only who has started a fork server may use it: there, one more is started.
     if not hasattr(forkserver._forkserver, "_forkserver_authkey"):
         forkserver._forkserver.ensure_running = _is_running  # type: ignore[method-assign]
+    # Dagster's code server takes SIGTERM for it.
+    signal.signal(signal.SIGINT, _interrupt_once)
     _fork_runs()
     _dagster_api_grpc(arguments)
+
+
+def _interrupt_once(number: int, frame: FrameType | None) -> None:
+    # The parent passes on what whoever stops everything sends to each process.
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _end_with_parent() -> None:

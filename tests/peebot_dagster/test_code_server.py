@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import dagster as dg
@@ -106,6 +106,28 @@ def test_all_its_processes_end_together(end: str, tmp_path: Path) -> None:
             forks.kill()
             assert process.wait(timeout=30) != 0
         assert psutil.wait_procs(family, timeout=30)[1] == []
+
+
+def test_who_stops_each_of_its_processes_and_again_finds_no_fault_in_its_log(
+    instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    port = free_port()
+    with code_server(port, tmp_path / "told.json") as process:
+        _wait_for(lambda: listens(port)())
+        assert run_of(tell, port, instance).status == dg.DagsterRunStatus.SUCCESS
+        descendants = psutil.Process(process.pid).children(recursive=True)
+
+        process.terminate()
+        while process.poll() is None:
+            for each in descendants:
+                with suppress(psutil.NoSuchProcess):
+                    each.terminate()
+
+        assert process.stderr is not None
+        told = process.stderr.read().decode()
+        assert process.wait(timeout=30) == 0
+        assert "Traceback" not in told
+        assert "leaked" not in told
 
 
 def test_definitions_that_cannot_be_loaded_are_told_in_full(tmp_path: Path) -> None:
