@@ -89,11 +89,17 @@ def require_known_schema(database_url: str) -> None:
 
 
 def create_database(server_url: str, name: str) -> None:
-    """Make the database if it is not there; `server_url` is any database of the same server."""
+    """Make the database, in UTF-8, if it is not there; `server_url` is any database of the same server."""
     if database_exists(server_url, name):
         return
     with psycopg.connect(server_url, autocommit=True) as connection:
-        connection.execute(pgsql.SQL("CREATE DATABASE {}").format(pgsql.Identifier(name)))
+        ((encoding,),) = connection.execute(
+            "SELECT pg_encoding_to_char(encoding) FROM pg_database WHERE datname = 'template0'"
+        ).fetchall()
+        # The server's own locale may be of another encoding, which then can't be had with it.
+        locale = "" if encoding == "UTF8" else " LC_COLLATE 'C' LC_CTYPE 'C'"
+        statement = f"CREATE DATABASE {{}} TEMPLATE template0 ENCODING 'UTF8'{locale}"
+        connection.execute(pgsql.SQL(statement).format(pgsql.Identifier(name)))
 
 
 def database_exists(server_url: str, name: str) -> bool:

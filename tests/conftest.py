@@ -120,6 +120,22 @@ def fresh_postgres() -> Iterator[EmbeddedPostgres]:
         shutil.rmtree(root)
 
 
+@pytest.fixture
+def ascii_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[EmbeddedPostgres]:
+    """As initdb makes it where there is no locale: its databases are in SQL_ASCII unless one asks."""
+    run = subprocess.run
+
+    def in_ascii(command: list[str | Path], **options: Any) -> subprocess.CompletedProcess[str]:
+        return run(
+            ["--encoding=SQL_ASCII" if word == "--encoding=UTF8" else word for word in command], **options
+        )
+
+    with monkeypatch.context() as patched:
+        patched.setattr(subprocess, "run", in_ascii)
+        with fresh_postgres() as server:
+            yield server
+
+
 @contextmanager
 def fresh_timescaledb(config: pytest.Config) -> Iterator[ServerAt]:
     """The same of Debian's TimescaleDB."""

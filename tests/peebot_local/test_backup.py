@@ -15,12 +15,14 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from rich.console import Console
 
 from peebot_local.backup import backup, restore
-from peebot_local.database import dagster_database, migrate_databases
+from peebot_local.database import create_database, dagster_database, migrate_databases
 from peebot_local.display import Steps
 from peebot_local.errors import MendableError
 
 if TYPE_CHECKING:
     from conftest import Server
+
+    from peebot_local.embedded_postgres import EmbeddedPostgres
 
 pytestmark = [pytest.mark.every_edition, pytest.mark.slow]
 
@@ -138,6 +140,24 @@ def test_every_row_of_both_databases_comes_back_and_the_store_works_on(
     assert checksums(target) == changed != before[0]
     restore(target, home, file, force=True, steps=STEPS)
     assert checksums(target) == before[0]
+
+
+def test_a_backup_replaces_databases_on_a_server_without_a_locale(
+    ascii_server: EmbeddedPostgres, tmp_path: Path
+) -> None:
+    url = ascii_server.url("peebot")
+    create_database(ascii_server.url("postgres"), "peebot")
+    migrate_databases(url, tmp_path / "dagster")
+    with psycopg.connect(url) as connection:
+        connection.execute(
+            "INSERT INTO rejected_reading (item_id, fields, reason, received_at)"
+            " VALUES ('Zoë 🚀', '{}', 'y', now())"
+        )
+    file = tmp_path / "peebot.backup"
+    backup(url, file, NOW, STEPS, with_checksums=True)
+    restore(url, tmp_path / "dagster", file, force=True, steps=STEPS)
+    with psycopg.connect(url) as connection:
+        assert connection.execute("SELECT item_id FROM rejected_reading").fetchone() == ("Zoë 🚀",)
 
 
 def test_a_damaged_backup_is_noticed_before_anything_is_replaced(

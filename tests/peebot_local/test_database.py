@@ -145,6 +145,13 @@ def test_creating_a_database_again_changes_nothing(postgres_server: EmbeddedPost
     assert reachable(postgres_server.url("made%20twice"))
 
 
+def test_a_database_is_in_utf8_on_a_server_without_a_locale(ascii_server: EmbeddedPostgres) -> None:
+    create_database(ascii_server.url("postgres"), "peebot")
+    for name, encoding in (("postgres", "SQL_ASCII"), ("peebot", "UTF8")):
+        with psycopg.connect(ascii_server.url(name)) as connection:
+            assert connection.info.parameter_status("server_encoding") == encoding
+
+
 def test_a_description_names_no_password() -> None:
     assert describe("postgresql://me:hush@db.example:5433/peebot") == "peebot on db.example:5433"
     assert describe("host=db.example dbname=peebot password=hush") == "peebot on db.example:5432"
