@@ -142,6 +142,10 @@ def test_the_backups_command_names_a_new_file_and_drops_the_old_ones(tmp_path: P
     assert re.fullmatch(r"peebot-\d{8}T\d{6}Z\.backup", made)
 
 
+def test_the_database_is_healthy_only_when_others_can_reach_it() -> None:
+    assert "pg_isready -h 127.0.0.1 " in SERVICES["database"]["healthcheck"]["test"][1]
+
+
 def test_images_of_others_have_a_version() -> None:
     for name in SERVICES.keys() - OURS:
         assert re.search(r":[\d.]+", SERVICES[name]["image"]), name
