@@ -10,6 +10,7 @@ from dagster._config import process_config, resolve_to_config_type
 from dagster._core.instance.ref import InstanceRef
 from dagster_k8s import K8sRunLauncher
 
+from peebot_local.database import dagster_environment
 from tests.deploy.chart import HELM, ROOT, deployment_of, instance_of, launcher_of, values_of
 
 VALUES = values_of("values.yaml")
@@ -39,6 +40,16 @@ def test_the_run_launcher_takes_its_configuration() -> None:
     assert checked.success, checked.errors
     unknown = process_config(resolve_to_config_type(K8sRunLauncher.config_type()), {**config, "image": "x"})
     assert not unknown.success
+
+
+def test_dagster_is_told_in_the_cluster_what_serve_tells_it_elsewhere() -> None:
+    served = dagster_environment("postgresql://db/peebot", Path("/nowhere"))
+    of_the_chart = {"DAGSTER_HOME", "DAGSTER_PG_URL"}
+    wanted = {key: served[key] for key in served if key.startswith("DAGSTER_") and key not in of_the_chart}
+    assert wanted
+    for place in (VALUES["dagsterWebserver"], VALUES["dagsterDaemon"], deployment_of(VALUES)):
+        given = {variable["name"]: variable.get("value") for variable in place["env"]}
+        assert wanted.items() <= given.items()
 
 
 def test_everything_is_of_one_image_and_runs_as_nobody_special() -> None:
