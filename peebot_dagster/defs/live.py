@@ -59,12 +59,17 @@ class Tick:
 
     def told(self) -> str:
         """What was done, in a line for whoever reads the ticks."""
-        parts = [f"Failed: {', '.join(self.errors)}."] if self.errors else []
+        parts = [self.failures()] if self.errors else []
         if self.until is not None:
             changed = {0: "no event", 1: "1 event"}.get(self.changes, f"{self.changes} events")
             hours = "1 hour" if len(self.hours) == 1 else f"{len(self.hours)} hours"
             parts.append(f"Looked at {hours} up to {self.until:%H:%M:%S} UTC; {changed} changed.")
         return " ".join(parts) or "Nothing new."
+
+    def failures(self) -> str:
+        """Which detectors failed, and why, in a line."""
+        reasons = (f"{name}: {' '.join(error.split())}" for name, error in self.errors.items())
+        return f"Failed: {'; '.join(reasons)}."
 
 
 class LiveDetection:
@@ -239,6 +244,9 @@ def live_detection_sensors(
                 # The twin has the watch now.
                 reports = live.reports()
             if due:
+                # The UI shows no skip reason beside a run.
+                if live.tick.errors:
+                    context.log.error(live.tick.failures())
                 return dg.SensorResult(asset_events=reports, run_requests=[dg.RunRequest()])
             return dg.SensorResult(asset_events=reports, skip_reason=live.tick.told() + complaint)
 

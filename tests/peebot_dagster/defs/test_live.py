@@ -159,12 +159,27 @@ def test_a_broken_detector_stops_no_other_and_is_reported_once_until_it_recovers
     assert checks(result)[dg.AssetKey("jump_events")].passed
     assert not check.passed
     assert check.description == "ZeroDivisionError: by design"
-    assert skip_reason(result).startswith("Failed: broken. Looked at 1 hour")
+    assert skip_reason(result).startswith("Failed: broken: ZeroDivisionError: by design. Looked at 1 hour")
     assert stale_hours(connection, broken.name) == [day]
 
     assert not tick(broken, jump).asset_events
     repaired = type(jump)(name=broken.name)  # type: ignore[call-arg]
     assert checks(tick(repaired))[dg.AssetKey("broken_events")].passed
+
+
+def test_a_tick_that_asks_for_a_run_says_in_its_log_why_a_detector_failed(
+    connection: psycopg.Connection,
+    store_readings: StoreReadings,
+    tick: Tick,
+    broken: Detector,
+    day: datetime,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    store_readings([(day, 5)])
+    insert_event(connection, datetime.now(UTC) - MINUTE)
+
+    assert tick(broken).run_requests
+    assert "Failed: broken: ZeroDivisionError: by design." in capfd.readouterr().err
 
 
 def test_after_days_of_replay_the_newest_hours_come_first_and_the_rest_follows_tick_by_tick(
