@@ -17,6 +17,8 @@ MILLILITRES_PER_PERCENT = 82.0
 UPA_STATE_NORMAL = 16.0
 # A fall by this much (%) within 15 min shows a drain to whom the state of the processor is unknown.
 DRAINED_PERCENT = 2.0
+# What a person may have done: as which of them a rise is told, more of it may change.
+PERSONS = ("toilet_visit", "toilet_visit_masked", "dribble")
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,9 @@ class UrineTankDetector:
 
     `level_item` is the signal. `state_item`, the state of the Urine Processor Assembly (UPA), is context: it
     decides no type, but while the processor drains the tank, a visit is sure only once it is over.
+
+    A rise keeps its event while it may be a person's. One that turns out to be a pump's or the sensor's is
+    another event: the visit that it was taken for is found no longer, and so retracted.
     """
 
     level_item: str = "NODE3000005"
@@ -37,7 +42,7 @@ class UrineTankDetector:
 
     @property
     def version(self) -> str:
-        return "2"
+        return "3"
 
     @property
     def items(self) -> tuple[str, ...]:
@@ -82,8 +87,9 @@ class UrineTankDetector:
     def _event(self, moved: Bout | Plunge, verdict: Verdict, processing: bool | None) -> DetectedEvent:
         started_at = moment_of(moved.first.at)
         hidden = [step for step in moved.steps if step.hidden]
+        evidence = self.level_item if verdict.event_type in PERSONS else f"{self.level_item}, no person's"
         return DetectedEvent(
-            event_id=event_id(self.name, self.level_item, started_at),
+            event_id=event_id(self.name, evidence, started_at),
             detector=self.name,
             detector_version=self.version,
             event_type=verdict.event_type,
