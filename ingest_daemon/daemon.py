@@ -17,8 +17,8 @@ from ingest_daemon.link import SILENCE_S, Link
 from ingest_daemon.outside import Outside, unseen
 from ingest_daemon.store import Store
 
-STEP_S = 0.15
-"""Seconds between two batches: what arrives is committed 250 ms later at the latest."""
+STEP_S = 0.2
+"""Seconds between two batches: what arrives is committed 300 ms later at the latest."""
 
 logger = logging.getLogger(__name__)
 
