@@ -17,6 +17,8 @@ from dagster._serdes import ConfigurableClassData
 from dagster_postgres import DagsterPostgresStorage
 from dagster_postgres.utils import create_pg_connection, pg_url_from_config
 
+from peebot_dagster.reading_storage import ReadingEventLogStorage, ReadingRunStorage
+
 KEPT = 2
 """Connections that a process keeps; those that it needs beyond, for a moment, are not kept."""
 
@@ -24,10 +26,14 @@ _TABLES_OF_ALL_STORAGES = sqlalchemy.text(
     "SELECT to_regclass('runs') IS NOT NULL AND to_regclass('instance_info') IS NOT NULL"
     " AND to_regclass('event_logs') IS NOT NULL AND to_regclass('jobs') IS NOT NULL"
 )
+_WRITES = sqlalchemy.text("SELECT coalesce(has_table_privilege(to_regclass('runs'), 'INSERT'), true)")
 
 
 class PooledPostgresStorage(DagsterPostgresStorage):
-    """Runs, events and schedules over one pool. Configured as Dagster's own: `postgres_url`, and so on."""
+    """Runs, events and schedules over one pool. Configured as Dagster's own: `postgres_url`, and so on.
+
+    With a login that may only read Dagster's tables it never tries to write while it is asked.
+    """
 
     def __init__(
         self,
@@ -36,8 +42,11 @@ class PooledPostgresStorage(DagsterPostgresStorage):
         inst_data: ConfigurableClassData | None = None,
     ) -> None:
         # With it, each of the three looks at the whole schema, each time.
-        missing = should_autocreate_tables and not _has_tables(postgres_url, os.getpid())
+        missing = should_autocreate_tables and not _says(_TABLES_OF_ALL_STORAGES, postgres_url, os.getpid())
         super().__init__(postgres_url, missing, inst_data)
+        if not _says(_WRITES, postgres_url, os.getpid()):
+            self._run_storage = ReadingRunStorage(postgres_url, False)
+            self._event_log_storage = ReadingEventLogStorage(postgres_url, False)
         for storage in (self._run_storage, self._event_log_storage, self._schedule_storage):
             storage._engine = _engine(postgres_url, os.getpid())
 
@@ -62,7 +71,8 @@ def _engine(postgres_url: str, pid: int) -> sqlalchemy.Engine:
     )
 
 
-@lru_cache(maxsize=4)
-def _has_tables(postgres_url: str, pid: int) -> bool:
+@lru_cache(maxsize=8)
+def _says(question: sqlalchemy.TextClause, postgres_url: str, pid: int) -> bool:
+    """What the database answers; asked once by each process."""
     with create_pg_connection(_engine(postgres_url, pid)) as connection:
-        return bool(connection.execute(_TABLES_OF_ALL_STORAGES).scalar())
+        return bool(connection.execute(question).scalar())

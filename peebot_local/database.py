@@ -224,28 +224,43 @@ def _has_dagster_tables(conninfo: str) -> bool:
         return connection.execute("SELECT to_regclass('runs') IS NOT NULL").fetchone() == (True,)
 
 
+_GRANT_WRITING = """
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'peebot_dagster') THEN
+        RETURN;
+    END IF;
+    EXECUTE format('GRANT USAGE ON SCHEMA %I TO peebot_dagster', current_schema());
+    EXECUTE format(
+        'GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA %I TO peebot_dagster', current_schema()
+    );
+    EXECUTE format('GRANT USAGE ON ALL SEQUENCES IN SCHEMA %I TO peebot_dagster', current_schema());
+END $$
+"""
+# Tables that a later Dagster makes, too, and be it by the owner's own `dagster instance migrate`.
+_GRANT_READING = """
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'peebot_dagster_reader') THEN
+        RETURN;
+    END IF;
+    EXECUTE format('GRANT USAGE ON SCHEMA %I TO peebot_dagster_reader', current_schema());
+    EXECUTE format('GRANT SELECT ON ALL TABLES IN SCHEMA %I TO peebot_dagster_reader', current_schema());
+    EXECUTE format(
+        'ALTER DEFAULT PRIVILEGES IN SCHEMA %I GRANT SELECT ON TABLES TO peebot_dagster_reader',
+        current_schema()
+    );
+END $$
+"""
+
+
 def grant_dagsters_tables(database_url: str) -> None:
     """Let peebot_dagster, if there is that role, read and write Dagster's tables, but not own them.
 
-    At work Dagster needs no more: only `migrate` makes tables or changes them.
+    At work Dagster needs no more: only `migrate` makes tables or changes them. peebot_dagster_reader, if
+    there is that role, may read them.
     """
     conninfo = make_conninfo(database_url, dbname=dagster_database(database_url))
     with mendable(conninfo), psycopg.connect(conninfo) as connection:
-        connection.execute(
-            """
-            DO $$
-            BEGIN
-                IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'peebot_dagster') THEN
-                    RETURN;
-                END IF;
-                EXECUTE format('GRANT USAGE ON SCHEMA %I TO peebot_dagster', current_schema());
-                EXECUTE format(
-                    'GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA %I TO peebot_dagster',
-                    current_schema()
-                );
-                EXECUTE format(
-                    'GRANT USAGE ON ALL SEQUENCES IN SCHEMA %I TO peebot_dagster', current_schema()
-                );
-            END $$
-            """
-        )
+        connection.execute(_GRANT_WRITING)
+        connection.execute(_GRANT_READING)

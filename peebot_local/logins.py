@@ -16,9 +16,11 @@ from peebot_local.errors import MendableError
 ROLES = {
     "PEEBOT_INGEST_URL": "peebot_ingest",
     "PEEBOT_DAGSTER_URL": "peebot_dagster",
+    "PEEBOT_DAGSTER_READER_URL": "peebot_dagster_reader",
     "PEEBOT_READER_URL": "peebot_reader",
 }
 """Whose user is a member of which role."""
+_IN_DAGSTERS_DATABASE = ("peebot_dagster", "peebot_dagster_reader")
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ def _make(connection: psycopg.Connection, login: Login) -> None:
 
 def _try(login: Login) -> None:
     databases = [login.url]
-    if login.role == "peebot_dagster":
+    if login.role in _IN_DAGSTERS_DATABASE:
         databases.append(make_conninfo(login.url, dbname=dagster_database(login.url)))
     for url in databases:
         try:

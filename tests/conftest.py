@@ -269,7 +269,7 @@ def login_urls(database_url: str) -> Iterator[dict[str, str]]:
     """URLs of logins that `migrate` may make on the test's database, by their part; dropped after it."""
     parts = urlsplit(database_url)
     unique = uuid.uuid4().hex[:8]
-    users = {part: f"{part}_{unique}" for part in ("ingest", "dagster", "reader")}
+    users = {part: f"{part}_{unique}" for part in ("ingest", "dagster", "dagster_reader", "reader")}
     yield {
         part: urlunsplit(
             parts._replace(netloc=f"{user}:{secrets.token_hex(12)}@{parts.hostname}:{parts.port}")

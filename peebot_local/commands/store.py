@@ -17,8 +17,9 @@ from peebot_local.home import Home
 def migrate() -> None:
     """Bring PeeBot's and Dagster's databases to the newest schema; make the logins of the environment.
 
-    PEEBOT_INGEST_URL, PEEBOT_DAGSTER_URL and PEEBOT_READER_URL are what the processes get as their
-    PEEBOT_DATABASE_URL; user and password are made as they say. For another password, run it again.
+    PEEBOT_INGEST_URL, PEEBOT_DAGSTER_URL, PEEBOT_DAGSTER_READER_URL and PEEBOT_READER_URL are what the
+    processes get as their PEEBOT_DATABASE_URL; user and password are made as they say. For another password,
+    run it again.
     """
     from peebot_local.database import migrate_databases
     from peebot_local.display import Steps

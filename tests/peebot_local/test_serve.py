@@ -175,7 +175,7 @@ def test_a_read_only_ui_shows_everything_and_changes_nothing(database_url: str, 
         serving(environment, "serve", "code-server"),
         serving(environment, "serve", "webserver", "--port", str(port), "--read-only") as process,
     ):
-        _wait_for(lambda: _shows_assets(ui), process)
+        wait_for(lambda: shows_assets(ui), process)
         for what, (query, variables) in FORBIDDEN.items():
             answer = requests.post(
                 f"{ui}/graphql", json={"query": query, "variables": variables}, timeout=30
@@ -197,7 +197,7 @@ def test_a_read_only_ui_shows_everything_and_changes_nothing(database_url: str, 
     assert counts == (0, 0, 0)
 
 
-def _shows_assets(ui: str) -> bool:
+def shows_assets(ui: str) -> bool:
     try:
         answer = requests.post(f"{ui}/graphql", json={"query": "{ assetNodes { id } }"}, timeout=30).json()
     except requests.ConnectionError:
@@ -205,7 +205,7 @@ def _shows_assets(ui: str) -> bool:
     return bool(answer["data"]["assetNodes"])
 
 
-def _wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + 90
     while not condition():
         assert process.poll() is None
