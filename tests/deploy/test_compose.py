@@ -83,7 +83,8 @@ def test_each_process_has_its_own_login_and_only_migration_and_backup_the_owners
     assert given == {
         **dict.fromkeys(("migrate", "backup"), "database_url"),
         "ingest": "ingest_url",
-        **dict.fromkeys(("code-server", "dagster-daemon", "webserver", "webserver-public"), "dagster_url"),
+        **dict.fromkeys(("code-server", "dagster-daemon", "webserver"), "dagster_url"),
+        "webserver-public": "dagster_reader_url",
         "live": "reader_url",
     }
     made = {variable for variable in SERVICES["migrate"]["environment"] if variable.endswith("_URL_FILE")}

@@ -69,7 +69,8 @@ def test_everything_is_of_one_image_and_runs_as_nobody_special() -> None:
 
 
 def test_nothing_is_installed_beside_dagster_and_the_docs_name_the_charts_version() -> None:
-    assert VALUES["dagsterWebserver"]["enableReadOnly"] is True
+    # The chart gives it the login of the one that writes.
+    assert VALUES["dagsterWebserver"]["enableReadOnly"] is False
     assert VALUES["ingress"] == {"enabled": False}
     for service in ("postgresql", "rabbitmq", "redis", "flower"):
         assert VALUES[service]["enabled"] is False

@@ -14,7 +14,7 @@ from peebot_dagster.ingest_metrics import METRICS_VARIABLE
 from peebot_local.logins import ROLES
 from peebot_local.serve import served
 from peebot_local.settings import Settings
-from tests.deploy.chart import RELEASE, deployment_of, values_of
+from tests.deploy.chart import deployment_of, values_of
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "kubernetes"
 Object = dict[str, Any]
@@ -54,6 +54,8 @@ def test_each_pod_is_nobody_special_and_writes_only_where_it_must(name: str) -> 
     assert pod["securityContext"]["runAsUser"] == 10001
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     assert pod["automountServiceAccountToken"] is False
+    # Kubernetes would say PEEBOT_LIVE_PORT=tcp://… for the service peebot-live: a setting of ours, and no number.
+    assert pod["enableServiceLinks"] is False
     assert container["securityContext"] == {
         "allowPrivilegeEscalation": False,
         "readOnlyRootFilesystem": True,
@@ -89,6 +91,7 @@ def test_each_process_has_a_login_of_its_own() -> None:
         "peebot-migrate": ["peebot-owner"],
         "peebot-ingest": ["peebot-ingest"],
         "peebot-live": ["peebot-reader"],
+        "peebot-webserver-public": ["peebot-dagster-reader"],
         "peebot-code-server": ["peebot-dagster", "peebot-posting"],
     }
 
@@ -114,6 +117,7 @@ def test_the_migration_makes_the_login_of_each_process() -> None:
     assert {setting: files[given[f"{setting}_FILE"]] for setting in ROLES} == {
         "PEEBOT_INGEST_URL": "peebot-ingest",
         "PEEBOT_DAGSTER_URL": "peebot-dagster",
+        "PEEBOT_DAGSTER_READER_URL": "peebot-dagster-reader",
         "PEEBOT_READER_URL": "peebot-reader",
     }
 
@@ -194,12 +198,26 @@ def test_the_world_sees_the_live_page_and_the_read_only_ui() -> None:
         for rule in ingress["spec"]["rules"]
         for path in rule["http"]["paths"]
     }
-    # As the chart names it.
-    ui = f"{RELEASE}-{values_of('values.yaml')['dagsterWebserver']['nameOverride']}-read-only"
+    ui = "peebot-webserver-public"
+    assert "--read-only" in container_of(WORKLOADS[ui])["command"]
     live = {("peebot-live", path, "Exact") for path in ("/", "/events", "/live.css", "/live.js")}
     assert shown == live | {(ui, "/", "Prefix")}
     hosts = [rule["host"] for rule in ingress["spec"]["rules"]]
     assert ingress["spec"]["tls"][0]["hosts"] == hosts
+
+
+def test_who_looks_at_the_ui_finds_the_code_server_of_the_chart_and_is_let_in() -> None:
+    ui = WORKLOADS["peebot-webserver-public"]
+    given = {variable["name"]: variable["value"] for variable in container_of(ui)["env"]}
+    # The chart names the service as the deployment.
+    deployment = deployment_of(values_of("values.yaml"))
+    assert given["PEEBOT_CODE_SERVER_HOST"] == deployment["name"]
+    assert given["PEEBOT_CODE_SERVER_PORT"] == str(deployment["port"])
+    policies = {item["metadata"]["name"]: item["spec"] for item in of_kind("NetworkPolicy")}
+    for code_server in ("peebot-code-server", "peebot-forked-runs"):
+        (rule,) = policies[code_server]["ingress"]
+        let_in = [source["podSelector"] for source in rule["from"]]
+        assert any(matches(selector, pod_of(ui)["metadata"]["labels"]) for selector in let_in)
 
 
 @pytest.mark.slow

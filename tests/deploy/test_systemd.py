@@ -24,7 +24,7 @@ from tests.deploy.sandbox import INSTALLED, ROOT, UNITS, Sandbox, job_of, unit, 
 
 PROCESSES = ("ingest", "code-server", "dagster-daemon", "webserver", "webserver-public", "live")
 PUBLIC_PORT = "3002"
-LOGINS = {"ingest": "ingest", "live": "reader"}
+LOGINS = {"ingest": "ingest", "webserver-public": "dagster_reader", "live": "reader"}
 """Whose login is not that of Dagster."""
 
 
@@ -53,6 +53,7 @@ def test_the_migration_makes_the_login_of_each_process() -> None:
     assert {setting: credentials[given[f"{setting}_FILE"].removeprefix("%d/")] for setting in ROLES} == {
         "PEEBOT_INGEST_URL": "/etc/peebot/ingest_url",
         "PEEBOT_DAGSTER_URL": "/etc/peebot/dagster_url",
+        "PEEBOT_DAGSTER_READER_URL": "/etc/peebot/dagster_reader_url",
         "PEEBOT_READER_URL": "/etc/peebot/reader_url",
     }
     assert credentials["database_url"] == "/etc/peebot/database_url"

@@ -37,12 +37,13 @@ from tests.conftest import EMBEDDED, NATIVE, Server, fresh_postgres, fresh_times
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
 
 COMMAND = [sys.executable, "-P", "-m", "peebot_local"]
-PARTS = ("ingest", "dagster", "reader")
+PARTS = ("ingest", "dagster", "dagster_reader", "reader")
 PROCESSES = {
     "ingest": "ingest",
     "code-server": "dagster",
     "dagster-daemon": "dagster",
     "webserver": "dagster",
+    "webserver-public": "dagster_reader",
     "live": "reader",
 }
 LAUNCH = """
@@ -51,6 +52,7 @@ mutation($p: ExecutionParams!) { launchRun(executionParams: $p) {
 } }
 """
 STATUS = "query($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
+MATERIALIZED = "{ assetNodes { assetKey { path } made: assetMaterializations(limit: 1) { partition } } }"
 TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
@@ -97,7 +99,7 @@ def store(server: Server) -> Iterator[Store]:
         return urlunsplit(host._replace(netloc=f"{user}:{passwords[user]}@{host.hostname}:{host.port}"))
 
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PEEBOT_", "DAGSTER_"))}
-    ports = ("CODE_SERVER", "UI", "LIVE", "METRICS")
+    ports = ("CODE_SERVER", "UI", "PUBLIC", "LIVE", "METRICS")
     store = Store(
         server.url("postgres"),
         url("peebot_owner"),
@@ -122,7 +124,7 @@ def store(server: Server) -> Iterator[Store]:
         check=False,
     )
     assert migrated.returncode == 0, migrated.stderr
-    assert "Making the logins ingest, dagster, reader" in migrated.stdout
+    assert "Making the logins ingest, dagster, dagster_reader, reader" in migrated.stdout
     yield store
     shutil.rmtree(home)
 
@@ -160,10 +162,10 @@ class Running:
     def url(self, of: str, path: str) -> str:
         return f"http://127.0.0.1:{self.store.environment[f'PEEBOT_{of}_PORT']}{path}"
 
-    def ask(self, query: str, variables: dict[str, Any]) -> Any:
+    def ask(self, query: str, variables: dict[str, Any], of: str = "UI") -> Any:
         body = json.dumps({"query": query, "variables": variables}).encode()
         request = urllib.request.Request(  # noqa: S310
-            self.url("UI", "/graphql"), body, {"Content-Type": "application/json"}
+            self.url(of, "/graphql"), body, {"Content-Type": "application/json"}
         )
         with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310
             (answer,) = json.load(response)["data"].values()
@@ -215,7 +217,16 @@ def all_processes(store: Store) -> Iterator[Running]:
                 "PEEBOT_HOME": str(home / process),
                 "PEEBOT_DATABASE_URL": store.logins[part],
             }
-            processes.append(stack.enter_context(running(["serve", process], own, home / f"{process}.log")))
+            command = ["serve", process]
+            if process == "webserver-public":
+                command = [
+                    "serve",
+                    "webserver",
+                    "--read-only",
+                    "--port",
+                    store.environment["PEEBOT_PUBLIC_PORT"],
+                ]
+            processes.append(stack.enter_context(running(command, own, home / f"{process}.log")))
         yield Running(store, processes, home)
 
 
@@ -231,6 +242,9 @@ def test_all_that_peebot_does_is_done_with_the_logins_and_never_as_the_owner(sto
         page = peebot.wait_for(lambda: reads(peebot.url("LIVE", "/")))
         assert b"<html" in page
         peebot.wait_for(lambda: reads(peebot.url("UI", "/server_info")))
+        # Before anybody has opened the other one.
+        page = peebot.wait_for(lambda: reads(peebot.url("PUBLIC", "/")))
+        assert b"<html" in page
 
         api = DagsterApi(peebot.url("UI", "").rstrip("/"))
         since = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=1)
@@ -243,18 +257,21 @@ def test_all_that_peebot_does_is_done_with_the_logins_and_never_as_the_owner(sto
             0,
         )
         sent = "SELECT event_type, post.state FROM post JOIN detected_event USING (event_id)"
-        assert peebot.wait_for(lambda: store.one(sent)) == ("toilet_visit", "dry_run")
+        # Claimed, it is not yet sent.
+        peebot.wait_for(lambda: store.one(sent) == ("toilet_visit", "dry_run"))
         peebot.wait_for(lambda: api.backfill_state(backfill).finished)
         assert api.backfill_state(backfill).succeeded
         assert store.one("SELECT count(*) > 0 FROM telemetry_minute") == (True,)
         peebot.wait_for(lambda: store.one("SELECT count(*) > 0 FROM link_interval") == (True,))
+        shown = peebot.ask(MATERIALIZED, {}, "PUBLIC")
+        assert {"path": ["telemetry_minute"]} in [node["assetKey"] for node in shown if node["made"]]
         with psycopg.connect(store.superuser) as connection:
             # Others cannot tell the sessions of programs from TimescaleDB's own workers.
             users = connection.execute(
                 "SELECT DISTINCT usename::text FROM pg_stat_activity"
                 " WHERE datname LIKE 'peebot%' AND backend_type = 'client backend' ORDER BY 1"
             ).fetchall()
-        assert users == [("dagster",), ("ingest",), ("reader",)]
+        assert users == [("dagster",), ("dagster_reader",), ("ingest",), ("reader",)]
 
 
 READING = "INSERT INTO telemetry_reading VALUES (1, now(), now(), 1, '1', 24, false, 0)"
@@ -275,6 +292,14 @@ REFUSED = {
         "DROP TABLE post",
         "CREATE ROLE mine",
         "CREATE TABLE mine (x integer)",
+    ),
+    "dagster_reader": (
+        READING,
+        "SELECT FROM telemetry_reading",
+        "SELECT FROM post",
+        "UPDATE post SET state = 'posted'",
+        "CREATE TABLE mine (x integer)",
+        "CREATE ROLE mine",
     ),
     "reader": (
         READING,
@@ -312,6 +337,16 @@ def test_each_login_is_refused_what_its_part_does_not_need(store: Store) -> None
         for statement in ("SELECT FROM runs", "DELETE FROM event_logs", "CREATE TABLE mine (x integer)")
         if not refused(inside[part], statement)
     ]
+    allowed += [
+        ("dagster_reader", statement)
+        for statement in (
+            "DELETE FROM runs",
+            "UPDATE instigators SET status = 'STOPPED'",
+            "TRUNCATE event_logs",
+        )
+        if not refused(inside["dagster_reader"], statement)
+    ]
     assert allowed == []
+    assert not refused(inside["dagster_reader"], "SELECT FROM runs")
     assert not refused(inside["dagster"], "DELETE FROM runs")
     assert refused(inside["dagster"], "DROP TABLE runs")
