@@ -21,7 +21,8 @@ class DagsterFacts:
 
     `revision` and `newest` are those of its schema; `heartbeats` by the kind of daemon, `running_since` and
     `queued_since` by run; `failed_runs` is of the last day by job, `failed_ticks` of the last hour by sensor
-    or schedule, `failed_backfills` of the last day.
+    or schedule, `failed_backfills` of the last day. `writers` and `readers` are the logins that may write
+    Dagster's tables and those that may only read them, `wrong_rights` what the latter may or may not.
     """
 
     revision: str | None
@@ -32,6 +33,9 @@ class DagsterFacts:
     failed_runs: Mapping[str, int]
     failed_ticks: Mapping[str, int]
     failed_backfills: Sequence[str]
+    writers: Sequence[str]
+    readers: Sequence[str]
+    wrong_rights: Sequence[str]
 
 
 def examine_dagster(facts: DagsterFacts, now: datetime) -> list[Finding]:
@@ -43,6 +47,7 @@ def examine_dagster(facts: DagsterFacts, now: datetime) -> list[Finding]:
         _failures(facts.failed_runs),
         _ticks(facts.failed_ticks),
         _backfills(facts.failed_backfills),
+        _public_login(facts),
     ]
 
 
@@ -118,6 +123,26 @@ def _backfills(failed: Sequence[str]) -> Finding:
         "partitions",
         f"backfills that failed in the last day: {', '.join(failed[:3])}",
         "the same ./peebot backfill again asks for what is left",
+    )
+
+
+def _public_login(facts: DagsterFacts) -> Finding:
+    check = "public_login"
+    if facts.readers and facts.wrong_rights:
+        return fail(
+            check,
+            f"peebot_dagster_reader: {', '.join(facts.wrong_rights[:3])}",
+            "it should SELECT from each of Dagster's tables, and no more: ./peebot migrate, with "
+            "PEEBOT_DAGSTER_READER_URL, grants that; REVOKE the rest",
+        )
+    if facts.readers:
+        return ok(check, f"a public UI can log in as {facts.readers[0]}, which only reads")
+    if not facts.writers:
+        return ok(check, "no process has a login of its own here")
+    return warn(
+        check,
+        f"no login only reads Dagster's tables: a public UI logs in as {facts.writers[0]}, which writes them",
+        "if a UI is public, give it PEEBOT_DAGSTER_READER_URL: docs/deployment.md, Logins of the database",
     )
 
 

@@ -30,12 +30,33 @@ WHERE status IN ('FAILED', 'COMPLETED_FAILED')
     AND timestamp::timestamptz >= %s::timestamptz - interval '1 day'
 ORDER BY timestamp DESC
 """
+# The owner may be a member as well, having made the roles.
+_LOGINS = """
+SELECT login.rolname::text FROM pg_auth_members
+JOIN pg_roles AS granted ON granted.oid = roleid JOIN pg_roles AS login ON login.oid = member
+WHERE granted.rolname = %s AND login.rolcanlogin AND NOT login.rolcreaterole AND NOT login.rolsuper
+ORDER BY 1
+"""
+_WRONG_RIGHTS = """
+SELECT CASE WHEN reads THEN 'may write ' ELSE 'may not read ' END || relation
+FROM pg_roles AS reader CROSS JOIN pg_class, LATERAL (VALUES (
+    pg_class.oid::regclass::text, has_table_privilege(reader.oid, pg_class.oid, 'SELECT'),
+    has_table_privilege(reader.oid, pg_class.oid, 'INSERT, UPDATE, DELETE, TRUNCATE')
+)) AS rights (relation, reads, writes)
+WHERE reader.rolname = 'peebot_dagster_reader' AND relkind = 'r'
+    AND relnamespace = current_schema()::regnamespace AND (writes OR NOT reads)
+ORDER BY 1
+"""
 
 
 def dagster_facts(connection: psycopg.Connection, now: datetime) -> DagsterFacts:
     """What Dagster's database tells at `now` (UTC)."""
     ((revision,),) = connection.execute("SELECT max(version_num) FROM alembic_version").fetchall()
     unfinished = connection.execute(_UNFINISHED).fetchall()
+
+    def logins(role: str) -> list[str]:
+        return [user for (user,) in connection.execute(_LOGINS, (role,)).fetchall()]
+
     return DagsterFacts(
         revision=revision,
         newest=newest_revision(),
@@ -48,6 +69,9 @@ def dagster_facts(connection: psycopg.Connection, now: datetime) -> DagsterFacts
         failed_runs=dict(connection.execute(_FAILED_RUNS, (now,)).fetchall()),
         failed_ticks=dict(connection.execute(_FAILED_TICKS, (now,)).fetchall()),
         failed_backfills=[key for (key,) in connection.execute(_FAILED_BACKFILLS, (now,)).fetchall()],
+        writers=logins("peebot_dagster"),
+        readers=logins("peebot_dagster_reader"),
+        wrong_rights=[text for (text,) in connection.execute(_WRONG_RIGHTS).fetchall()],
     )
 
 

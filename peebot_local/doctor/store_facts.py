@@ -40,7 +40,7 @@ FROM (VALUES
     ('peebot_dagster', 'SELECT', 'telemetry_reading'), ('peebot_dagster', 'INSERT', 'telemetry_minute'),
     ('peebot_dagster', 'UPDATE', 'detected_event'), ('peebot_dagster', 'UPDATE', 'post'),
     ('peebot_reader', 'SELECT', 'telemetry_reading'), ('peebot_reader', 'SELECT', 'detected_event'),
-    ('peebot_reader', 'SELECT', 'post')
+    ('peebot_reader', 'SELECT', 'post'), ('peebot_dagster_reader', 'SELECT', 'alembic_version')
 ) AS needed (role, privilege, relation)
 WHERE EXISTS (SELECT FROM pg_roles WHERE rolname = role)
     AND NOT has_table_privilege(role, relation, privilege)

@@ -54,7 +54,7 @@ def test_each_pod_is_nobody_special_and_writes_only_where_it_must(name: str) -> 
     assert pod["securityContext"]["runAsUser"] == 10001
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     assert pod["automountServiceAccountToken"] is False
-    # Kubernetes would say PEEBOT_LIVE_PORT=tcp://… for the service peebot-live: a setting of ours, and no number.
+    # Of the service peebot-live Kubernetes would tell PEEBOT_LIVE_PORT=tcp://…, which is no port.
     assert pod["enableServiceLinks"] is False
     assert container["securityContext"] == {
         "allowPrivilegeEscalation": False,

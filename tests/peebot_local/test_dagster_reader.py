@@ -20,10 +20,12 @@ from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.scheduler.instigation import TickData, TickStatus
 from psycopg import errors
 from psycopg import sql as pgsql
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from benchmarks.harness.browser import installed_browser, open_browser
 from peebot_local.database import dagster_database, dagster_environment, migrate_databases
+from peebot_local.doctor.dagster import examine_dagster
+from peebot_local.doctor.dagster_facts import dagster_facts
 from peebot_local.embedded_postgres import free_port
 from peebot_local.logins import logins_of, make_logins
 from tests.peebot_local.test_serve import FORBIDDEN, SENSOR, serving, shows_assets, wait_for
@@ -136,6 +138,35 @@ def test_an_owner_who_may_make_no_role_can_still_give_the_others_their_rights(da
         assert granted.fetchone() == (True,)
         made = connection.execute("SELECT FROM pg_roles WHERE rolname = 'peebot_dagster_reader'")
         assert made.fetchone() is None
+        connection.rollback()
+
+
+def test_the_doctor_tells_whether_a_public_ui_can_log_in_as_one_that_only_reads(
+    reader: Reader, login_urls: dict[str, str]
+) -> None:
+    owner, _ = reader.dagsters
+    with psycopg.connect(owner) as connection:
+
+        def found() -> tuple[str, str]:
+            facts = dagster_facts(connection, datetime.now(UTC))
+            (finding,) = (
+                each for each in examine_dagster(facts, datetime.now(UTC)) if each.check == "public_login"
+            )
+            return finding.level, finding.text
+
+        assert found()[0] == "ok"
+        connection.execute("GRANT DELETE ON runs TO peebot_dagster_reader")
+        assert found() == ("fail", "peebot_dagster_reader: may write runs")
+        connection.execute("REVOKE SELECT, DELETE ON runs FROM peebot_dagster_reader")
+        assert found() == ("fail", "peebot_dagster_reader: may not read runs")
+        connection.rollback()
+
+        # As an installation from before has it.
+        make_logins(reader.owner, logins_of({"PEEBOT_DAGSTER_URL": login_urls["dagster"]}))
+        user = pgsql.Identifier(str(conninfo_to_dict(reader.url)["user"]))
+        connection.execute(pgsql.SQL("REVOKE peebot_dagster_reader FROM {}").format(user))
+        level, text = found()
+        assert (level, "which writes them" in text) == ("warn", True)
         connection.rollback()
 
 

@@ -39,7 +39,9 @@ STORE = StoreFacts(
     detector_errors={},
     mute=None,
 )
-DAGSTER = DagsterFacts("a", "a", {"SENSOR": NOW - timedelta(seconds=20)}, {}, {}, {}, {}, [])
+DAGSTER = DagsterFacts(
+    *("a", "a", {"SENSOR": NOW - timedelta(seconds=20)}, {}, {}, {}, {}, []), ["writer"], ["reader"], []
+)
 
 
 def bad(findings: list[Finding]) -> list[tuple[str, str]]:
@@ -137,6 +139,8 @@ def test_a_clock_is_not_blamed_for_a_slow_network() -> None:
         ({"running_since": {"run": NOW - timedelta(hours=2)}}, ("warn", "runs")),
         ({"queued_since": {"run": NOW - timedelta(hours=2)}}, ("warn", "runs")),
         ({"failed_runs": {"hourly": 1}}, ("warn", "failed_runs")),
+        ({"readers": []}, ("warn", "public_login")),
+        ({"wrong_rights": ["may write runs"]}, ("fail", "public_login")),
         ({"failed_ticks": {"live_detection": 1}}, ("warn", "failed_ticks")),
         ({"failed_backfills": ["abc"]}, ("warn", "partitions")),
     ],
