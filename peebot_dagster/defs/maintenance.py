@@ -3,8 +3,10 @@
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
+from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 
 from peebot_dagster.defs.event_retention import delete_old_runless_events
+from peebot_dagster.defs.partitions import HOURS
 from peebot_dagster.defs.resources import Store
 from peebot_dagster.housekeeping import maintain_store, order_chunks
 
@@ -37,6 +39,14 @@ def delete_old_runs(instance: dg.DagsterInstance, before: datetime) -> int:
             return deleted
 
 
+def keep_partitions(instance: dg.DagsterInstance) -> None:
+    """Have Dagster keep which hours are there, which else only a UI does that may write and is looked at."""
+    for record in instance.get_asset_records():
+        last = record.asset_entry.last_materialization
+        if last is not None and last.get_dagster_event().partition is not None:
+            get_and_update_asset_status_cache_value(instance, record.asset_entry.asset_key, HOURS)
+
+
 @dg.op
 def delete_runs(context: dg.OpExecutionContext, config: Retention) -> None:
     """Delete finished runs older than `days` through Dagster's own call, which takes their logs along.
@@ -44,6 +54,8 @@ def delete_runs(context: dg.OpExecutionContext, config: Retention) -> None:
     The materialisations of such a run go with it; events, posts and telemetry are not Dagster's and stay.
     Events that sensors report without a run go after `runless_days`.
     """
+    # Without their materializations it could not be told any more.
+    keep_partitions(context.instance)
     before = datetime.now(UTC) - timedelta(days=config.days)
     deleted = delete_old_runs(context.instance, before)
     context.log.info(f"{deleted} runs from before {before:%Y-%m-%d %H:%M} UTC deleted")

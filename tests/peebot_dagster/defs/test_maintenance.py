@@ -6,10 +6,12 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import psycopg
 import pytest
+from dagster._core.storage.partition_status_cache import AssetPartitionStatus
 
 from peebot_dagster.defs import maintenance
 from peebot_dagster.defs.event_retention import delete_old_runless_events
 from peebot_dagster.defs.maintenance import delete_old_runs, keep_store, run_retention, store_maintenance
+from peebot_dagster.defs.partitions import HOURS
 from peebot_dagster.defs.resources import Store
 
 
@@ -44,6 +46,35 @@ def test_the_job_keeps_the_runs_of_the_last_fortnight(instance: dg.DagsterInstan
 
     assert result.success
     assert len(instance.get_runs()) == 2
+
+
+@dg.op
+def an_hour() -> None:
+    context = dg.OpExecutionContext.get()
+    context.log_event(dg.AssetMaterialization("hours", partition="2025-03-01-00:00"))
+    context.log_event(dg.AssetMaterialization("something"))
+
+
+@dg.job
+def hourly_job() -> None:
+    an_hour()
+
+
+def test_an_hour_is_still_known_to_be_there_when_the_run_that_made_it_is_gone(
+    postgres_instance: dg.DagsterInstance,
+) -> None:
+    hours = dg.AssetKey("hours")
+    hourly_job.execute_in_process(instance=postgres_instance)
+
+    days = {"ops": {"delete_runs": {"config": {"days": -1}}}}
+    assert run_retention.execute_in_process(instance=postgres_instance, run_config=days).success
+
+    assert not postgres_instance.get_materialized_partitions(hours)
+    keys = ["2025-03-01-00:00", "2025-03-01-01:00"]
+    known = postgres_instance.get_status_by_partition(hours, keys, HOURS)
+    assert known is not None
+    assert known[keys[0]] == AssetPartitionStatus.MATERIALIZED
+    assert known[keys[1]] is None
 
 
 def test_old_events_of_no_run_go_but_for_the_latest_of_each_asset_and_check_and_each_partition(
