@@ -49,12 +49,13 @@ def examine(environment: Mapping[str, str], now: datetime, backups: Path | None 
         store += _dagster(make_conninfo(url, dbname=dagster_database(url)), now)
     metrics_url = running.state.metrics_url if running else None
     kept = backups or settings.home / "backup"
+    made_at, backup_bytes = _newest_backup(kept)
     return [
         *findings,
-        *examine_host(host_facts(settings, environment, folder)),
+        *examine_host(host_facts(settings, environment, folder, backup_bytes)),
         *store,
         examine_spool(spool_facts(settings, environment, metrics_url)),
-        examine_backups(_newest_backup(kept), str(kept), now),
+        examine_backups(made_at, str(kept), now),
     ]
 
 
@@ -120,6 +121,11 @@ def _unreached(check: str, url: str, error: psycopg.Error) -> Finding:
     return fail(check, f"{describe(url)}: {reason}", advice)
 
 
-def _newest_backup(folder: Path) -> datetime | None:
-    made = [moment for file in folder.glob("*.backup") if (moment := backup_made_at(file)) is not None]
-    return max(made, default=None)
+def _newest_backup(folder: Path) -> tuple[datetime | None, int]:
+    """When it was made, and its size in bytes."""
+    made = [
+        (moment, file.stat().st_size)
+        for file in folder.glob("*.backup")
+        if (moment := backup_made_at(file)) is not None
+    ]
+    return max(made, default=(None, 0))

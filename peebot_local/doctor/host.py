@@ -16,7 +16,7 @@ PYTHONS = ((3, 11), (3, 14))
 
 FREE_MB_TO_WORK = 500
 FREE_MB_TO_SLEEP = 2000
-"""A day of a busy feed and a backup; less may be full by tomorrow."""
+"""A day of a busy feed, beside a backup as large as the last one; less may be full by tomorrow."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,8 @@ class HostFacts:
     """Ports that will be needed, by the variable that sets them."""
     parts: Sequence[FolderFacts] = ()
     """The folders in the home."""
+    backup_mb: int = 0
+    """The size of the newest backup."""
 
 
 def examine_host(facts: HostFacts) -> list[Finding]:
@@ -65,7 +67,7 @@ def examine_host(facts: HostFacts) -> list[Finding]:
         _packages(facts.differing),
         _home(facts),
         *_secrets(facts.secrets),
-        *(_space(what, megabytes) for what, megabytes in facts.free_mb.items()),
+        *(_space(what, megabytes, facts.backup_mb) for what, megabytes in facts.free_mb.items()),
         *_hosts(facts.listeners),
         *_ports(facts),
     ]
@@ -126,12 +128,15 @@ def _secrets(secrets: Sequence[FolderFacts]) -> list[Finding]:
     return open_ones or [ok("secret_files", f"{len(secrets)} files with secrets, none open to others")]
 
 
-def _space(what: str, megabytes: int) -> Finding:
+def _space(what: str, megabytes: int, backup_mb: int) -> Finding:
     text = f"{megabytes:,} MB are free for {what}"
     if megabytes < FREE_MB_TO_WORK:
         return fail("disk", text, "free some space now (docs/operations.md, Disk full)")
-    if megabytes < FREE_MB_TO_SLEEP:
-        return warn("disk", text, "free some, or keep less: ./peebot retention")
+    wanted = FREE_MB_TO_SLEEP + backup_mb
+    if megabytes < wanted:
+        return warn(
+            "disk", text, f"{wanted:,} MB are wanted for a day and a backup; free some, or ./peebot retention"
+        )
     return ok("disk", text)
 
 

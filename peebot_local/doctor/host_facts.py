@@ -28,8 +28,13 @@ _OURS = re.compile(
 )
 
 
-def host_facts(settings: Settings, environment: Mapping[str, str], database_folder: Path | None) -> HostFacts:
-    """What there is; `database_folder` is that of a database on this machine, if its server tells it."""
+def host_facts(
+    settings: Settings, environment: Mapping[str, str], database_folder: Path | None, backup_bytes: int = 0
+) -> HostFacts:
+    """What there is; `database_folder` is that of a database on this machine, if its server tells it.
+
+    `backup_bytes`: the size of the newest backup.
+    """
     home = Home(settings.home)
     folders = {
         f"PEEBOT_HOME ({settings.home})": settings.home,
@@ -50,6 +55,7 @@ def host_facts(settings: Settings, environment: Mapping[str, str], database_fold
         home=_folder(settings.home),
         home_path=settings.home,
         parts=_parts(settings.home),
+        backup_mb=backup_bytes // 1_000_000,
         secrets=[facts for file in (*files, home.postgres.root / "password") if (facts := _folder(file))],
         free_mb=_free({what: path for what, path in folders.items() if path is not None}),
         listeners=list(_listeners()),

@@ -17,6 +17,7 @@ AHEAD_LIMIT = timedelta(minutes=10)
 PENDING_AFTER = timedelta(hours=6)
 """Stale hours are recomputed each hour; a detector may wait some for what comes after."""
 BACKUP_WARN = timedelta(hours=36)
+BACKUP_FAIL = timedelta(days=3)
 """One is made each night."""
 
 
@@ -179,7 +180,8 @@ def examine_backups(newest: datetime | None, folder: str, now: datetime) -> Find
     age = now - newest
     text = f"the newest backup is {age.total_seconds() / 3600:.1f} h old"
     if age > BACKUP_WARN:
-        return warn(
+        judged = fail if age > BACKUP_FAIL else warn
+        return judged(
             "backup", text, "does the timer run (systemctl list-timers)? ./peebot backup FILE makes one"
         )
     return ok("backup", text)

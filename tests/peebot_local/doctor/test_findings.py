@@ -66,6 +66,7 @@ def test_a_well_kept_peebot_has_nothing_to_mend() -> None:
         ({"secrets": [FolderFacts(HOME, 1000, 0o640)]}, ("warn", "secret_files")),
         ({"free_mb": {"HOME": 499}}, ("fail", "disk")),
         ({"free_mb": {"HOME": 1999}}, ("warn", "disk")),
+        ({"backup_mb": 7001}, ("warn", "disk")),
         ({"listeners": [Listener("ui", "0.0.0.0", 3000, True)]}, ("warn", "open_hosts")),  # noqa: S104
         (
             {
@@ -183,3 +184,4 @@ def test_backups_are_wanted_each_night() -> None:
     assert examine_backups(None, "/b", NOW).level == "warn"
     assert examine_backups(NOW - timedelta(hours=25), "/b", NOW).level == "ok"
     assert examine_backups(NOW - timedelta(days=2), "/b", NOW).level == "warn"
+    assert examine_backups(NOW - timedelta(days=4), "/b", NOW).level == "fail"
