@@ -7,25 +7,37 @@ from datetime import UTC
 
 import psycopg
 
-from peebot_dagster.alerts.destinations import VARIABLE, deliver_all, destinations, name_of
-from peebot_dagster.alerts.messages import TEST_MESSAGE
+from peebot_dagster.alerts.destinations import (
+    VARIABLE,
+    Destination,
+    deliver_all,
+    destinations,
+    name_of,
+)
+from peebot_dagster.alerts.messages import TEST_MESSAGE, Message
 from peebot_local.database import mendable
 from peebot_local.errors import MendableError
 
 _LIMIT_S = 60.0
 
 
-def send_test(environment: Mapping[str, str]) -> list[str]:
-    """Send a test message to each destination; a line for each. MendableError when one took nothing."""
+def outcomes_of(environment: Mapping[str, str], message: Message) -> dict[Destination, str | None]:
+    """Send it to each destination: why it was not taken, or None. MendableError when there is none."""
     to = destinations(environment)
     if not to:
         raise MendableError(f"nobody is told: set {VARIABLE}, or {VARIABLE}_FILE (docs/monitoring.md)")
-    outcomes = deliver_all(dict.fromkeys(to, TEST_MESSAGE), _LIMIT_S)
+    return deliver_all(dict.fromkeys(to, message), _LIMIT_S)
+
+
+def send(environment: Mapping[str, str], message: Message = TEST_MESSAGE) -> list[str]:
+    """Send it to each destination; a line for each. MendableError when one took nothing."""
+    outcomes = outcomes_of(environment, message)
     lines = [f"{destination.name}: {why or 'took it'}" for destination, why in outcomes.items()]
     failed = sum(why is not None for why in outcomes.values())
     if failed:
         raise MendableError(
-            f"{failed} of {len(to)} destinations took no message; correct {VARIABLE}, or see why they refuse",
+            f"{failed} of {len(outcomes)} destinations took no message; "
+            f"correct {VARIABLE}, or see why they refuse",
             tuple(lines),
         )
     return lines

@@ -14,13 +14,17 @@ def alert(
     test: Annotated[
         bool, typer.Option("--test", help="Send a test message to each destination instead.")
     ] = False,
+    tell: Annotated[
+        str, typer.Option(help="Send this to each destination instead; no database is needed.")
+    ] = "",
 ) -> None:
     """Show the alerts that last just now, or try whether alerts reach you (docs/monitoring.md)."""
-    from peebot_local.alerting import lasting, send_test
+    from peebot_dagster.alerts.messages import TEST_MESSAGE, Message
+    from peebot_local.alerting import lasting, send
     from peebot_local.open_store import open_store
 
-    if test:
-        lines = send_test(os.environ)
+    if test or tell:
+        lines = send(os.environ, Message(f"PeeBot: {tell}", tell, good=False) if tell else TEST_MESSAGE)
     else:
         with open_store(settings_of_environment(), SIGNALS) as url:
             lines = lasting(url)

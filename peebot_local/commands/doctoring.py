@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from peebot_local.commands.options import AsJson, console
+from peebot_local.commands.options import AsJson, console, settings_of_environment
 
 
 def doctor(
@@ -19,17 +19,30 @@ def doctor(
         Path | None,
         typer.Option(help="Where backups lie (default: backup in PEEBOT_HOME).", show_default=False),
     ] = None,
+    alert: Annotated[
+        bool,
+        typer.Option(
+            "--alert",
+            help="Also tell whom PEEBOT_ALERT_URLS names what fails: once, each day, and when over.",
+        ),
+    ] = False,
 ) -> None:
     """Check all that can be checked, and say what to do; exit code 1 when something fails."""
     from peebot_local.display import finding_line
     from peebot_local.doctor.examination import examine
     from peebot_local.doctor.finding import worst
 
-    findings = examine(os.environ, datetime.now(UTC), backups)
+    now = datetime.now(UTC)
+    findings = examine(os.environ, now, backups)
     if as_json:
         typer.echo(json.dumps([finding.model_dump() for finding in findings]))
     else:
         for finding in findings:
             console().print(finding_line(finding), soft_wrap=True, highlight=False)
+    if alert:
+        from peebot_local.doctor.telling import tell
+
+        home = settings_of_environment().home
+        tell(findings, home / "doctor" / "told.json", os.environ, now)
     if worst(findings) == "fail":
         raise typer.Exit(1)
