@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,7 +33,7 @@ def test_each_service_is_bounded_hardened_and_comes_back(name: str) -> None:
     assert service["logging"]["options"]["max-size"]
     if name == "migrate":
         assert service["restart"].startswith("on-failure")
-    elif name == "backup":
+    elif name in ("backup", "doctor"):
         assert service["restart"] == "no"
     else:
         assert service["restart"] == "unless-stopped"
@@ -62,7 +61,7 @@ def test_only_the_proxy_is_reached_from_outside() -> None:
     assert {name for name, service in SERVICES.items() if "ports" in service} == {"caddy"}
     assert COMPOSE["networks"]["inside"]["internal"] is True
     reach_out = {name for name, service in SERVICES.items() if "outside" in service["networks"]}
-    assert reach_out == {"ingest", "code-server", "caddy"}
+    assert reach_out == {"ingest", "code-server", "doctor", "caddy"}
 
 
 def test_no_secret_is_in_an_environment() -> None:
@@ -73,7 +72,7 @@ def test_no_secret_is_in_an_environment() -> None:
             assert secret in service["secrets"], (name, secret)
 
 
-def test_each_process_has_its_own_login_and_only_migration_and_backup_the_owners() -> None:
+def test_each_process_has_its_own_login_and_only_jobs_the_owners() -> None:
     given = {}
     for name in sorted(OURS):
         file = SERVICES[name]["environment"]["PEEBOT_DATABASE_URL_FILE"]
@@ -81,7 +80,7 @@ def test_each_process_has_its_own_login_and_only_migration_and_backup_the_owners
         held = {secret for secret in SERVICES[name]["secrets"] if secret.endswith("_url")}
         assert held == {given[name]} or name == "migrate", name
     assert given == {
-        **dict.fromkeys(("migrate", "backup"), "database_url"),
+        **dict.fromkeys(("migrate", "backup", "doctor"), "database_url"),
         "ingest": "ingest_url",
         **dict.fromkeys(("code-server", "dagster-daemon", "webserver"), "dagster_url"),
         "webserver-public": "dagster_reader_url",
@@ -91,10 +90,9 @@ def test_each_process_has_its_own_login_and_only_migration_and_backup_the_owners
     assert made == {"PEEBOT_DATABASE_URL_FILE", *(f"{setting}_FILE" for setting in ROLES)}
 
 
-def test_only_the_code_server_which_posts_and_alerts_has_the_keys_for_it() -> None:
-    for secret in ("x_access_token", "alert_urls"):
-        held_by = {name for name, service in SERVICES.items() if secret in service.get("secrets", [])}
-        assert held_by == {"code-server"}
+def test_only_who_posts_and_alerts_has_the_keys_for_it() -> None:
+    for secret, wanted in (("x_access_token", {"code-server"}), ("alert_urls", {"code-server", "doctor"})):
+        assert {name for name, each in SERVICES.items() if secret in each.get("secrets", [])} == wanted
 
 
 def test_each_command_is_one_that_peebot_has() -> None:
@@ -102,7 +100,7 @@ def test_each_command_is_one_that_peebot_has() -> None:
     from peebot_local.settings import Settings
 
     settings = Settings.from_environment({"PEEBOT_DATABASE_URL": "postgresql://db/peebot"})
-    for name in OURS - {"migrate", "backup"}:
+    for name in OURS - {"migrate", "backup", "doctor"}:
         assert SERVICES[name]["entrypoint"] == ["peebot"]
         verb, process, *_ = SERVICES[name]["command"]
         assert verb == "serve"
@@ -112,7 +110,7 @@ def test_each_command_is_one_that_peebot_has() -> None:
 def test_a_backup_is_made_only_when_asked_for_and_stays_when_its_container_goes() -> None:
     service = SERVICES["backup"]
     assert service["profiles"] == ["backup"]
-    assert {name for name, other in SERVICES.items() if "profiles" in other} == {"backup"}
+    assert {name for name, other in SERVICES.items() if "profiles" in other} == {"backup", "doctor"}
     assert service["volumes"] == ["backup:/backup"]
     assert "backup" in COMPOSE["volumes"]
     # An empty volume takes its owner from the image's folder, and PeeBot's user writes to it.
@@ -121,7 +119,7 @@ def test_a_backup_is_made_only_when_asked_for_and_stays_when_its_container_goes(
     assert service["depends_on"].keys() == {"database"}
 
 
-def test_the_backups_command_names_a_new_file_and_drops_the_old_ones(tmp_path: Path) -> None:
+def test_the_backups_command_names_a_new_file_and_keeps_the_newest_three(tmp_path: Path) -> None:
     service = SERVICES["backup"]
     programs = tmp_path / "bin"
     programs.mkdir()
@@ -129,17 +127,16 @@ def test_the_backups_command_names_a_new_file_and_drops_the_old_ones(tmp_path: P
     (programs / "peebot").chmod(0o755)
     files = tmp_path / "backup"
     files.mkdir()
-    for name, age_days in (("peebot-old.backup", 16), ("peebot-new.backup", 13), ("other", 99)):
+    old = [f"peebot-2026010{day}T042000Z.backup" for day in range(1, 5)]
+    others = {"other", "peebot-before-upgrade.backup"}
+    for name in (*old, *others):
         (files / name).touch()
-        then = time.time() - age_days * 86_400
-        os.utime(files / name, (then, then))
     # As Compose gives it to the shell; a file of the test's stands for the volume.
     (script,) = service["command"]
     script = script.replace("$$", "$").replace("/backup", str(files))
     environment = {"PATH": f"{programs}:{os.environ['PATH']}"}
     subprocess.run([*service["entrypoint"], script], check=True, env=environment)
-    left = {file.name for file in files.iterdir()} - {"peebot-new.backup", "other"}
-    (made,) = left
+    (made,) = {file.name for file in files.iterdir()} - {*old[-2:], *others}
     assert re.fullmatch(r"peebot-\d{8}T\d{6}Z\.backup", made)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -21,6 +22,7 @@ from peebot_local.embedded_postgres import free_port
 from peebot_local.logins import ROLES
 from peebot_local.secret_files import SECRETS
 from tests.deploy.sandbox import INSTALLED, ROOT, UNITS, Sandbox, job_of, unit, unit_of
+from tests.peebot_dagster.alerts.servers import webhook_server
 
 PROCESSES = ("ingest", "code-server", "dagster-daemon", "webserver", "webserver-public", "live")
 PUBLIC_PORT = "3002"
@@ -101,7 +103,7 @@ def test_the_jobs_are_hardened_as_the_processes_are() -> None:
     }
     missing = process.keys() - hardening.keys() - job_of("backup")["Service"].keys()
     assert missing == {"Restart", "RestartSec", "TimeoutStopSec"}
-    for name in ("migrate", "backup"):
+    for name in ("migrate", "backup", "doctor", "backup-failed"):
         service = job_of(name)["Service"]
         assert service["StateDirectoryMode"] == ["0700"]
         assert service["UMask"] == ["0077"]
@@ -120,6 +122,26 @@ def test_the_keys_of_x_come_by_credentials_and_only_when_asked_for() -> None:
     assert {name.removesuffix("_FILE") for name in given} == {name for name in SECRETS if "_X_" in name}
     loaded = dict(line.split(":") for line in service["LoadCredential"])
     assert {f"%d/{credential}" for credential in loaded} == set(given.values())
+
+
+def test_the_backups_job_keeps_the_newest_three_and_what_was_saved_by_hand(tmp_path: Path) -> None:
+    kept = {"peebot-before-upgrade.backup", "other"}
+    nightly = [f"peebot-2026010{day}T042000Z.backup" for day in range(1, 6)]
+    for name in (*kept, *nightly):
+        (tmp_path / name).touch()
+    (after,) = job_of("backup")["Service"]["ExecStartPost"]
+    subprocess.run(shlex.split(after.replace("/var/lib/peebot/backup", str(tmp_path))), check=True)
+    assert {file.name for file in tmp_path.iterdir()} == kept | {*nightly[-3:]}
+
+
+def test_a_backup_that_fails_and_a_dagster_that_is_dead_are_told() -> None:
+    assert unit(UNITS / "peebot-backup.service")["Unit"]["OnFailure"] == ["peebot-backup-failed.service"]
+    assert (UNITS / "peebot-doctor.timer").exists()
+    for name in ("backup-failed", "doctor"):
+        job = job_of(name)
+        # Without it systemd would not start the unit for want of the credential.
+        assert job["Unit"]["ConditionPathExists"] == ["/etc/peebot/alert_urls"]
+        assert "alert_urls:/etc/peebot/alert_urls" in job["Service"]["LoadCredential"]
 
 
 def test_whom_to_alert_comes_by_a_credential_and_only_when_asked_for() -> None:
@@ -173,6 +195,12 @@ def test_each_unit_runs_as_an_ordinary_user_on_a_file_system_that_it_may_not_wri
             assert running.wait(timeout=120) == 0
     (backup,) = (sandbox.state / "backup").glob("peebot-*.backup")
     assert backup.stat().st_size > 10_000
+    with webhook_server() as hook:
+        (sandbox.etc / "alert_urls").write_text(hook.url)
+        with sandbox.runs("doctor", job_of("doctor")["Service"]) as running:
+            assert running.wait(timeout=120) == 1
+    (told,) = hook.received
+    assert "dagster_daemon" in told["title"]
 
     ports = {name: free_port() for name in ("code", "ui", "public", "live", "metrics")}
     there = sandbox.with_environment(
