@@ -58,6 +58,8 @@ class HostFacts:
     """The folders in the home."""
     backup_mb: int = 0
     """The size of the newest backup."""
+    stale_units: Sequence[str] = ()
+    """Units of systemd that are installed otherwise than this version has them, or not at all."""
 
 
 def examine_host(facts: HostFacts) -> list[Finding]:
@@ -70,6 +72,7 @@ def examine_host(facts: HostFacts) -> list[Finding]:
         *(_space(what, megabytes, facts.backup_mb) for what, megabytes in facts.free_mb.items()),
         *_hosts(facts.listeners),
         *_ports(facts),
+        *_units(facts.stale_units),
     ]
 
 
@@ -170,3 +173,16 @@ def _ports(facts: HostFacts) -> list[Finding]:
         if port in taken
     ]
     return strangers or [ok("ports", "no port that PeeBot needs is taken by another program")]
+
+
+def _units(stale: Sequence[str]) -> list[Finding]:
+    if not stale:
+        return []
+    return [
+        warn(
+            "units",
+            f"in /etc/systemd/system other than here: {', '.join(stale)}",
+            "sudo cp -r deploy/systemd/* /etc/systemd/system/ && sudo systemctl daemon-reload, and restart; "
+            "changes of your own belong into drop-ins",
+        )
+    ]

@@ -23,6 +23,7 @@ from peebot_local.settings import Settings
 _PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^ ;\\]+) \\$", re.MULTILINE)
 """Those without a condition on the platform."""
 _LOCK = PROJECT / "requirements.lock"
+_INSTALLED_UNITS = Path("/etc/systemd/system")
 _OURS = re.compile(
     r"(^| )-m (ingest_daemon|iss_simulator|peebot_\w+(\.\w+)?)( |$)|dagster-(webserver|daemon)|peebot.*redis"
 )
@@ -55,6 +56,7 @@ def host_facts(
         home=_folder(settings.home),
         home_path=settings.home,
         parts=_parts(settings.home),
+        stale_units=stale_units(PROJECT / "deploy" / "systemd", _INSTALLED_UNITS),
         backup_mb=backup_bytes // 1_000_000,
         secrets=[facts for file in (*files, home.postgres.root / "password") if (facts := _folder(file))],
         free_mb=_free({what: path for what, path in folders.items() if path is not None}),
@@ -86,6 +88,25 @@ def _parts(home: Path) -> list[FolderFacts]:
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return []
     return [facts for folder in folders if (facts := _folder(folder))]
+
+
+def stale_units(ours: Path, installed: Path) -> list[str]:
+    """Units and drop-ins of ours that are not installed as they are; none where nothing is installed."""
+    if not (installed / "peebot.target").exists():
+        return []
+    names = (str(file.relative_to(ours)) for file in sorted(ours.rglob("*")) if file.is_file())
+    return [
+        name
+        for name in names
+        if not name.endswith(".example") and _text(ours / name) != _text(installed / name)
+    ]
+
+
+def _text(file: Path) -> str | None:
+    try:
+        return file.read_text(encoding="utf-8")
+    except OSError:
+        return None
 
 
 def _free(folders: Mapping[str, Path]) -> dict[str, int]:

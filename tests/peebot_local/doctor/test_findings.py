@@ -67,6 +67,7 @@ def test_a_well_kept_peebot_has_nothing_to_mend() -> None:
         ({"free_mb": {"HOME": 499}}, ("fail", "disk")),
         ({"free_mb": {"HOME": 1999}}, ("warn", "disk")),
         ({"backup_mb": 7001}, ("warn", "disk")),
+        ({"stale_units": ["peebot@.service"]}, ("warn", "units")),
         ({"listeners": [Listener("ui", "0.0.0.0", 3000, True)]}, ("warn", "open_hosts")),  # noqa: S104
         (
             {

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 from importlib.metadata import version
 from pathlib import Path
 
-from peebot_local.doctor.host_facts import _LOCK, _PINNED, _differing, host_facts
+from peebot_local.database import PROJECT
+from peebot_local.doctor.host_facts import _LOCK, _PINNED, _differing, host_facts, stale_units
 from peebot_local.settings import Settings
 
+UNITS = PROJECT / "deploy" / "systemd"
 LOCK = _LOCK.read_text(encoding="utf-8")
 
 
@@ -33,3 +36,15 @@ def test_the_folders_in_a_home_are_looked_at_and_its_files_are_not(tmp_path: Pat
     (part,) = host_facts(Settings(home=tmp_path), {}, None).parts
     assert (part.path, part.owner, part.mode) == (tmp_path / "ingest", os.geteuid(), 0o700)
     assert host_facts(Settings(home=tmp_path / "none"), {}, None).parts == []
+
+
+def test_units_that_an_update_left_behind_are_seen_and_ones_own_drop_ins_are_not(tmp_path: Path) -> None:
+    installed = tmp_path / "system"
+    installed.mkdir()
+    assert stale_units(UNITS, installed) == []
+    shutil.copytree(UNITS, installed, dirs_exist_ok=True)
+    (installed / "peebot@live.service.d" / "90-own.conf").write_text("[Service]\nMemoryMax=1G\n")
+    assert stale_units(UNITS, installed) == []
+    (installed / "peebot-doctor.timer").unlink()
+    (installed / "peebot@.service").write_text("[Service]\n")
+    assert stale_units(UNITS, installed) == ["peebot-doctor.timer", "peebot@.service"]
