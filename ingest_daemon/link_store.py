@@ -5,14 +5,12 @@ from __future__ import annotations
 import logging
 from collections import deque
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import psycopg
 
 from ingest_daemon.link import LinkState, Transition
 
-CONTINUATION = timedelta(seconds=1.5)
-"""How old the last sign of a former daemon may be to count as uninterrupted."""
 PENDING = 10_000
 """Transitions that a daemon remembers while another one keeps the link of its source."""
 
@@ -129,11 +127,13 @@ class LinkRecorder:
         _revise(connection, min(at, current.last_seen_at), max(at, current.last_seen_at))
 
     def _take_over(self, connection: psycopg.Connection, left: _Open, transition: Transition) -> None:
-        uninterrupted = transition.at - left.last_seen_at <= CONTINUATION
-        if left.state is transition.state and (uninterrupted or left.state is LinkState.DOWN):
+        # Between the last sign of the former daemon and the first of this one nobody listened, however short
+        # that was; unless this one, which stood by, had begun before.
+        uninterrupted = transition.at <= left.last_seen_at or left.state is LinkState.DOWN
+        if left.state is transition.state and uninterrupted:
             return
         at = max(transition.at, left.last_seen_at)
-        if uninterrupted or left.state is LinkState.DOWN:
+        if uninterrupted:
             self._end(connection, left, at)
             self._begin(connection, transition.state, at)
         else:

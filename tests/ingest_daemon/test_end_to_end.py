@@ -340,7 +340,7 @@ def test_a_database_that_restarts_misses_nothing(
                 assert stored(connection) == station.sent
                 # The daemon has listened all the time.
                 assert one(connection, "SELECT count(*) FROM link_interval WHERE state = 'LIVE'") == 1
-            assert "the database is back" in daemon.log()
+            wait_until(lambda: "the database is back" in daemon.log())
             assert daemon.terminate() == 0
         finally:
             process.send_signal(signal.SIGINT)

@@ -69,16 +69,25 @@ def test_the_same_transition_stored_again_changes_nothing(connection: psycopg.Co
     assert rows(connection) == [("LIVE", 0, 0, None)]
 
 
-def test_a_daemon_that_is_back_at_once_continues_the_interval(connection: psycopg.Connection) -> None:
-    left_behind(connection, LIVE)
-    LinkRecorder("isslive").record(connection, Transition(LIVE, at(101.4)))
-    assert rows(connection) == [("LIVE", 0, 100, None)]
+@pytest.mark.parametrize("away_s", [0.25, 1.5, 100])
+@pytest.mark.parametrize("state", [LIVE, LOS])
+def test_the_time_between_two_daemons_is_down_however_short(
+    connection: psycopg.Connection, state: LinkState, away_s: float
+) -> None:
+    left_behind(connection, state)
+    back = 100 + away_s
+    LinkRecorder("isslive").record(connection, Transition(state, at(back)))
+    assert rows(connection) == [(state, 0, 100, 100), ("DOWN", 100, back, back), (state, back, back, None)]
 
 
-def test_a_daemon_that_is_back_later_fills_the_gap_with_down(connection: psycopg.Connection) -> None:
+def test_another_state_after_a_short_gap_does_not_hide_the_gap(connection: psycopg.Connection) -> None:
     left_behind(connection, LIVE)
-    LinkRecorder("isslive").record(connection, Transition(LIVE, at(200)))
-    assert rows(connection) == [("LIVE", 0, 100, 100), ("DOWN", 100, 200, 200), ("LIVE", 200, 200, None)]
+    LinkRecorder("isslive").record(connection, Transition(LOS, at(100.5)))
+    assert rows(connection) == [
+        ("LIVE", 0, 100, 100),
+        ("DOWN", 100, 100.5, 100.5),
+        ("LOS", 100.5, 100.5, None),
+    ]
 
 
 def test_a_daemon_that_starts_down_after_a_gap_is_down_since_the_last_sign(

@@ -213,7 +213,7 @@ def test_the_link_is_confirmed_twice_a_second_and_never_beyond_what_is_stored(
     assert stored(observer) == [1]
 
 
-def test_the_link_through_a_spool_and_a_crash_is_as_if_nothing_had_been(
+def test_the_link_through_a_spool_and_a_crash_lacks_nothing_but_the_time_between_two_daemons(
     database_url: str, observer: psycopg.Connection, tmp_path: Path
 ) -> None:
     def at(seconds: float) -> datetime:
@@ -238,7 +238,13 @@ def test_the_link_through_a_spool_and_a_crash_is_as_if_nothing_had_been(
     flush_until(second, lambda: rows(observer, newest) == [at(310)])
     assert second.finish(None)
     history = rows(observer, "SELECT state, started_at, ended_at FROM link_interval ORDER BY started_at")
-    assert history == [("LIVE", at(0), at(100)), ("LOS", at(100), at(200)), ("LIVE", at(200), None)]
+    assert history == [
+        ("LIVE", at(0), at(100)),
+        ("LOS", at(100), at(200)),
+        ("LIVE", at(200), at(300)),
+        ("DOWN", at(300), at(301)),
+        ("LIVE", at(301), None),
+    ]
 
 
 def test_when_nobody_takes_anything_memory_is_bounded_and_it_goes_on_afterwards(

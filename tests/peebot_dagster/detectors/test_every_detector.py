@@ -110,6 +110,38 @@ def test_a_rerun_gives_the_same_events_and_leaves_the_window_as_it_was(detector:
     assert window.readings.equals(before)
 
 
+def _interrupted(window: Window, moments: list[datetime], length: timedelta) -> Window:
+    """The same, with the link away for so long from each of the moments on."""
+    live: list[LiveInterval] = []
+    for interval in window.live or ():
+        start = interval.start
+        for moment in sorted(moments):
+            if start < moment and moment + length < interval.end:
+                live.append(LiveInterval(start, moment))
+                start = moment + length
+        live.append(LiveInterval(start, interval.end))
+    return replace(window, live=tuple(live))
+
+
+@each_detector
+@pytest.mark.parametrize("seconds", [0.3, 4.9])
+def test_the_seconds_that_a_restart_of_the_daemon_takes_make_no_event_less_certain(
+    detector: Detector, seconds: float
+) -> None:
+    window, length = simulated(detector.name), timedelta(seconds=seconds)
+    assert window.live is not None
+    moments = [window.start + (window.end - window.start) * share / 200 for share in range(1, 200)]
+    # In the middle of what begins as well.
+    moments += [event.started_at - length / 2 for event in whole(detector.name)]
+    interrupted = _interrupted(window, moments, length)
+    assert len(interrupted.live or ()) > len(window.live) + 100
+
+    def certain(events: list[DetectedEvent]) -> list[tuple[Any, ...]]:
+        return [(event.event_id, event.event_type, event.state, event.confidence) for event in events]
+
+    assert certain(detector.detect(interrupted)) == certain(whole(detector.name))
+
+
 @each_detector
 @pytest.mark.parametrize("days", [-365, 366])
 def test_a_year_later_the_same_happens(detector: Detector, days: int) -> None:
