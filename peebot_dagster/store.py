@@ -13,7 +13,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 HOUR = timedelta(hours=1)
 
 HEARTBEAT_LIMIT = timedelta(seconds=15)
-"""The daemon confirms the link each second; unconfirmed for this long, the link counts as DOWN."""
+"""The daemon confirms the link each half second; unconfirmed for this long, the link counts as DOWN."""
 
 LinkState = Literal["LIVE", "LOS", "DOWN"]
 
