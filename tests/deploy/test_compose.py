@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
+import signal
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,13 +15,17 @@ from typing import Any
 import pytest
 import yaml
 
+from peebot_local.embedded_postgres import free_port
 from peebot_local.logins import ROLES
 from peebot_local.secret_files import SECRETS
+from peebot_local.serve import METRICS_PORT
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy" / "compose"
 COMPOSE: dict[str, Any] = yaml.safe_load((FOLDER / "compose.yaml").read_text("utf-8"))
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+MONITORING: dict[str, Any] = yaml.safe_load((FOLDER / "compose.monitoring.yaml").read_text("utf-8"))
+CELERY: dict[str, Any] = yaml.safe_load((FOLDER / "compose.celery.yaml").read_text("utf-8"))
 OURS = {name for name, service in SERVICES.items() if service["image"] == "peebot"}
 
 
@@ -48,7 +55,7 @@ def test_ours_run_as_nobody_special(name: str) -> None:
 def test_the_proxy_is_nobody_special_either_and_binds_no_port_of_the_systems() -> None:
     caddy = SERVICES["caddy"]
     assert caddy["user"] == "10002:10002"
-    assert caddy["ports"] == ["80:8080", "443:8443"]
+    assert caddy["ports"] == ["${PEEBOT_PUBLISH_HTTP:-80}:8080", "${PEEBOT_PUBLISH_HTTPS:-443}:8443"]
     assert caddy["environment"]["PEEBOT_HTTP_PORT"] == "8080"
     assert caddy["environment"]["PEEBOT_HTTPS_PORT"] == "8443"
     # What the health check asks for is in the Caddyfile, at the port that is the default there.
@@ -144,7 +151,59 @@ def test_the_database_is_healthy_only_when_others_can_reach_it() -> None:
     assert "pg_isready -h 127.0.0.1 " in SERVICES["database"]["healthcheck"]["test"][1]
 
 
+def test_who_monitors_reaches_metrics_and_database_on_loopback_alone() -> None:
+    services = MONITORING["services"]
+    assert services["ingest"]["ports"] == [f"127.0.0.1:{METRICS_PORT}:{METRICS_PORT}"]
+    assert services["database"]["ports"] == ["127.0.0.1:5432:5432"]
+    (network,) = services["database"]["networks"]
+    assert MONITORING["networks"][network] == {}
+
+
+def test_a_warm_worker_is_as_the_code_server_and_all_of_dagster_knows_the_broker() -> None:
+    services = CELERY["services"]
+    worker, code_server = services["celery-worker"], SERVICES["code-server"]
+    same = code_server.keys() - {"build", "command", "environment", "secrets", "depends_on", "healthcheck"}
+    assert {key: worker[key] for key in same} == {key: code_server[key] for key in same}
+    own = {"PEEBOT_FEED_URL", "PEEBOT_ALERT_URLS_FILE", "PEEBOT_ALERT_METRICS"}
+    broker = {"PEEBOT_CELERY_BROKER_FILE": "/run/secrets/celery_broker"}
+    told = {key: value for key, value in code_server["environment"].items() if key not in own}
+    assert worker["environment"] == told | broker
+    assert {*worker["secrets"]} == {*code_server["secrets"], "celery_broker"} - {"alert_urls"}
+    for name in ("code-server", "dagster-daemon", "webserver", "webserver-public"):
+        assert services[name] == {"environment": broker, "secrets": ["celery_broker"]}
+    assert "ports" not in services["redis"]
+    assert services["redis"]["networks"] == ["inside"]
+
+
+def test_the_broker_asks_for_the_password_that_is_in_its_url(tmp_path: Path) -> None:
+    redis_server, redis_cli = shutil.which("redis-server"), shutil.which("redis-cli")
+    if redis_server is None or redis_cli is None:
+        assert "PEEBOT_REQUIRE_REDIS" not in os.environ
+        pytest.skip("redis is not installed")
+    secret, port = tmp_path / "broker", free_port()
+    secret.write_text("redis://:s3cret@redis:6379/0")
+    service = CELERY["services"]["redis"]
+    (script,) = service["command"]
+    script = script.replace("--dir /tmp", f"--dir {tmp_path}").replace(
+        "/run/secrets/celery_broker", str(secret)
+    )
+    entrypoint = ["sh", "-c", f"{script} --port {port}"]
+    assert service["entrypoint"] == entrypoint[:2]
+    asked = [redis_cli, "-p", str(port), "--no-auth-warning"]
+    with subprocess.Popen(entrypoint, stdout=subprocess.DEVNULL, start_new_session=True) as running:
+        try:
+            deadline = time.monotonic() + 20
+            while "NOAUTH" not in subprocess.run([*asked, "ping"], capture_output=True, text=True).stdout:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            answer = subprocess.run([*asked, "-a", "s3cret", "ping"], capture_output=True, text=True)
+            assert answer.stdout == "PONG\n"
+        finally:
+            os.killpg(running.pid, signal.SIGTERM)
+
+
 def test_images_of_others_have_a_version() -> None:
+    assert re.search(r":[\d.]+", CELERY["services"]["redis"]["image"])
     for name in SERVICES.keys() - OURS:
         assert re.search(r":[\d.]+", SERVICES[name]["image"]), name
 
@@ -164,9 +223,11 @@ def test_the_image_has_every_package_and_installs_only_what_the_lock_has_a_hash_
 
 
 @pytest.mark.slow
-def test_compose_finds_no_fault_with_the_file(tool: Callable[[str], str]) -> None:
+def test_compose_finds_no_fault_with_the_files(tool: Callable[[str], str]) -> None:
     check = [tool("check-jsonschema"), "--builtin-schema", "vendor.compose-spec"]
-    checked = subprocess.run([*check, FOLDER / "compose.yaml"], capture_output=True, text=True, check=False)
+    checked = subprocess.run(
+        [*check, *FOLDER.glob("compose*.yaml")], capture_output=True, text=True, check=False
+    )
     assert checked.returncode == 0, checked.stdout
 
 

@@ -34,7 +34,7 @@ def test_the_target_wants_each_process_and_nothing_unknown() -> None:
     (wanted,) = unit(UNITS / "peebot.target")["Unit"]["Wants"]
     assert wanted.split() == [f"peebot@{process}.service" for process in PROCESSES]
     folders = {folder.name for folder in UNITS.glob("peebot@*.service.d")}
-    assert folders <= {f"peebot@{process}.service.d" for process in PROCESSES}
+    assert folders <= {f"peebot@{process}.service.d" for process in (*PROCESSES, "celery-worker")}
 
 
 @pytest.mark.parametrize("process", PROCESSES)
@@ -79,7 +79,7 @@ def test_systemd_finds_no_fault_with_the_units(tmp_path: Path, tool: Callable[[s
             text = file.read_text("utf-8").replace(f"{INSTALLED}/.venv/bin/python", sys.executable)
             file.write_text(text.replace(f"WorkingDirectory={INSTALLED}", f"WorkingDirectory={ROOT}"))
     names = [file.name for file in (tmp_path / "units").glob("peebot*.*") if file.is_file()]
-    for process in PROCESSES:
+    for process in (*PROCESSES, "celery-worker"):
         names.append(f"peebot@{process}.service")
     names.remove("peebot@.service")
     checked = subprocess.run(
@@ -142,6 +142,15 @@ def test_a_backup_that_fails_and_a_dagster_that_is_dead_are_told() -> None:
         # Without it systemd would not start the unit for want of the credential.
         assert job["Unit"]["ConditionPathExists"] == ["/etc/peebot/alert_urls"]
         assert "alert_urls:/etc/peebot/alert_urls" in job["Service"]["LoadCredential"]
+
+
+def test_a_warm_worker_has_room_for_its_runs_and_its_broker_by_a_credential() -> None:
+    assert unit_of("celery-worker")["Service"]["MemoryMax"][-1] == "2G"
+    example = UNITS / "peebot@celery-worker.service.d" / "70-broker.conf.example"
+    service = unit(example)["Service"]
+    ((variable, path),) = (line.split("=", 1) for line in service["Environment"])
+    assert variable.removesuffix("_FILE") in SECRETS
+    assert [f"%d/{line.split(':')[0]}" for line in service["LoadCredential"]] == [path]
 
 
 def test_whom_to_alert_comes_by_a_credential_and_only_when_asked_for() -> None:
