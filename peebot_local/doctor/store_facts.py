@@ -43,7 +43,7 @@ FROM (VALUES
     ('peebot_reader', 'SELECT', 'post'), ('peebot_dagster_reader', 'SELECT', 'alembic_version')
 ) AS needed (role, privilege, relation)
 WHERE EXISTS (SELECT FROM pg_roles WHERE rolname = role)
-    AND NOT has_table_privilege(role, relation, privilege)
+    AND NOT has_any_column_privilege(role, relation, privilege)
 """
 _PENDING = """
 SELECT processor, count(*) FROM telemetry_revision AS hours

@@ -8,6 +8,11 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
+from ingest_daemon.committer import Committer
+from ingest_daemon.link import LinkState, Transition
+from ingest_daemon.metrics import Metrics
+from ingest_daemon.portion import Origin, Portion
+from ingest_daemon.reading import Reading
 from peebot_dagster.housekeeping import Maintenance, Ordering, maintain_store, order_chunks
 
 pytestmark = pytest.mark.every_edition
@@ -55,6 +60,17 @@ def test_the_ingest_role_stores_readings_and_neither_changes_nor_deletes_one(
         "UPDATE alembic_version SET version_num = '9999'",
         "INSERT INTO setting VALUES ('x', 1)",
         "CREATE TABLE own (x integer)",
+        "UPDATE link_interval SET state = 'LIVE'",
+        "UPDATE link_interval SET started_at = '2020-01-01Z'",
+        "UPDATE link_interval SET source = 'x'",
+        "UPDATE telemetry_revision SET hour = '2020-01-01Z'",
+        "DELETE FROM telemetry_revision",
+        "DELETE FROM telemetry_channel",
+        "UPDATE rejected_reading SET reason = 'x'",
+        "INSERT INTO telemetry_channel VALUES (9999, 'X', 'x', 'x', NULL, 'unknown', NULL, NULL, false)",
+        "INSERT INTO telemetry_channel (item_id, name, subsystem, kind, catalogued, description)"
+        " VALUES ('X', 'x', 'x', 'unknown', false, 'x')",
+        "SELECT create_minute_chunks('2025-03-01Z', '2025-03-01Z')",
         "SELECT maintain_store()",
         "SELECT maintain_store_now()",
         "SELECT drop_old_rejections_now()",
@@ -65,6 +81,88 @@ def test_the_ingest_role_stores_readings_and_neither_changes_nor_deletes_one(
         "SELECT change_setting('raw_retention_days', 1)",
     ):
         assert not allowed(url, forbidden), forbidden
+
+
+def test_the_ingest_role_may_what_the_threat_model_accepts_beyond_that(
+    filled: None, login_as: Callable[[str], str]
+) -> None:
+    url = login_as("peebot_ingest")
+    for accepted in (
+        "SELECT * FROM telemetry_reading",
+        "SELECT * FROM rejected_reading",
+        "INSERT INTO telemetry_channel (item_id, name, subsystem, kind, catalogued)"
+        " VALUES ('X', 'x', 'unknown', 'unknown', false)",
+        "UPDATE link_interval SET last_seen_at = now(), ended_at = now()",
+        "UPDATE telemetry_revision SET revision = 0, readings = 0",
+    ):
+        assert allowed(url, accepted), accepted
+
+
+def chunk_is_made(url: str, *days: int) -> bool:
+    """Whether chunks from the first to the last of these days (0: today) are made for this login."""
+    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    first, last = (today + timedelta(days=day) for day in (days[0], days[-1]))
+    with psycopg.connect(url) as connection:
+        try:
+            connection.execute("SELECT create_telemetry_chunks(%s, %s)", (first, last))
+        except psycopg.errors.CheckViolation:
+            return False
+    return True
+
+
+def test_the_ingest_role_has_chunks_made_for_what_the_feed_can_send_and_not_for_a_century(
+    login_as: Callable[[str], str], connection: psycopg.Connection
+) -> None:
+    url = login_as("peebot_ingest")
+    assert chunk_is_made(url, -399)
+    assert chunk_is_made(url, -2, 2)
+    made = connection.execute("SELECT chunk FROM chunks_of('telemetry_reading')").fetchall()
+    for days in ((-402,), (4,), (-36500, 0), (0, 36500), (-36500, 36500)):
+        assert not chunk_is_made(url, *days), days
+    with psycopg.connect(url) as ingest, pytest.raises(psycopg.errors.CheckViolation):
+        ingest.execute("SELECT create_telemetry_chunks('-infinity', 'infinity')")
+    connection.rollback()
+    assert connection.execute("SELECT chunk FROM chunks_of('telemetry_reading')").fetchall() == made
+
+
+def test_the_owner_and_its_members_have_chunks_made_for_recordings_of_any_age(
+    database_url: str, login_as: Callable[[str], str], connection: psycopg.Connection
+) -> None:
+    for url in (database_url, login_as(connection.info.user)):
+        assert chunk_is_made(url, -3650)
+        assert chunk_is_made(url, 3650)
+
+
+def test_a_reading_of_a_day_beyond_the_ingest_roles_reach_is_rejected_and_holds_up_no_other(
+    login_as: Callable[[str], str], connection: psycopg.Connection
+) -> None:
+    now = datetime.now(UTC)
+    readings = [
+        Reading("NODE3000005", now - timedelta(days=age), now, 1.0, "1", 24, False, age)
+        for age in (0, 500, 1)
+    ]
+    committer = Committer(login_as("peebot_ingest"), Metrics())
+    assert committer.commit(Portion(Origin("run", "isslive", continues=False), readings)).stored == 2
+    committer.close()
+    rejected = connection.execute("SELECT reason, fields ->> 'ts' FROM rejected_reading").fetchall()
+    assert rejected == [("database_refused", readings[1].ts.isoformat())]
+
+
+def test_the_ingest_role_records_the_link(
+    login_as: Callable[[str], str], connection: psycopg.Connection
+) -> None:
+    now = datetime.now(UTC)
+    committer = Committer(login_as("peebot_ingest"), Metrics())
+    for second, state in enumerate((LinkState.LIVE, LinkState.LOS, LinkState.LIVE)):
+        transition = Transition(state, now + timedelta(seconds=2 * second))
+        seen_at = transition.at + timedelta(seconds=1)
+        committer.commit(
+            Portion(Origin("run", "isslive", continues=second > 0), transition=transition, seen_at=seen_at)
+        )
+    committer.close()
+    states = connection.execute("SELECT state, ended_at IS NULL FROM link_interval ORDER BY started_at")
+    assert states.fetchall() == [("LIVE", False), ("LOS", False), ("LIVE", True)]
+    assert connection.execute("SELECT sum(revision) > 2 FROM telemetry_revision").fetchone() == (True,)
 
 
 def test_the_reader_reads_everything_and_changes_nothing(
