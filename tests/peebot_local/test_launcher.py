@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -84,7 +85,7 @@ def clone(request: pytest.FixtureRequest, tmp_path: Path) -> Clone:
     root, bin_, stand_ins = tmp_path / "a clone", tmp_path / "bin", tmp_path / "stand-ins"
     for folder in (root, bin_, stand_ins):
         folder.mkdir()
-    for name in ("peebot", "requirements.lock", "pyproject.toml"):
+    for name in ("peebot", "requirements.lock", "requirements-uv.txt", "pyproject.toml"):
         shutil.copy(PROJECT / name, root / name)
     for name in ("sh", "cat", "cksum", "cp", "dirname", "ln", "mkdir", "mv", "pwd", "readlink", "rm"):
         tool = shutil.which(name)
@@ -120,7 +121,17 @@ def test_without_uv_it_puts_one_into_a_venv_of_the_first_python_that_fits(clone:
     calls = clone.calls.read_text().splitlines()
     assert calls[0] == f"python -m venv {clone.root}/.venv"
     assert calls[1].startswith("python -m pip install ")
+    assert calls[1].endswith(f" --require-hashes -r {clone.root}/requirements-uv.txt")
     assert calls[2].startswith("uv pip sync ")
+
+
+def test_the_uv_that_it_installs_is_one_version_whose_files_have_hashes() -> None:
+    pinned, *hashes = (
+        (PROJECT / "requirements-uv.txt").read_text("utf-8").split("uv==", 1)[1].split("--hash=")
+    )
+    assert re.fullmatch(r"[\d.]+ \\\s+", pinned)
+    assert len(hashes) > 5
+    assert all(each.startswith("sha256:") for each in hashes)
 
 
 def test_with_neither_uv_nor_a_python_that_fits_it_says_so_in_one_line(clone: Clone) -> None:
