@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,6 @@ from peebot_local.errors import MendableError
 from peebot_local.settings import Settings
 from peebot_local.warm_workers import BROKER
 
-_COLUMNS = ("workers", "partitions", "runs", "s", "partitions/s", "to one worker")
 _PER_WORKER_S = 30.0
 _FORGET = (
     "TRUNCATE telemetry_minute, detected_event, processor_revision, processor_state, detector_look CASCADE"
@@ -76,11 +75,21 @@ def measure(settings: Settings, options: argparse.Namespace) -> Report:
                 measured.append(_backfill(url, volume, workers, Path(folder) / str(workers)))
             finally:
                 _drop(server_url, dagster_database(url))
-    for each in measured:
-        each["speed_up"] = round(each["partitions_per_s"] / measured[0]["partitions_per_s"], 2)
-    result |= {"days": options.days, "rate": options.rate, "workers": measured}
+    result |= {"days": options.days, "rate": options.rate, "workers": with_speed_up(measured)}
     title = f"backfill of {options.days:g} days on warm workers: {result['store']}, {result['machine']}"
-    return Report(title, _COLUMNS, [_row(each) for each in measured], result)
+    return Report(title, columns(result["workers"]), [_row(each) for each in result["workers"]], result)
+
+
+def with_speed_up(measured: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The same, each with how many times as fast as the first it is."""
+    first = measured[0]["partitions_per_s"]
+    return [{**each, "speed_up": round(each["partitions_per_s"] / first, 2)} for each in measured]
+
+
+def columns(measured: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """The heads of the table; the last says what the speed-up is measured by."""
+    first = measured[0]["workers"]
+    return "workers", "partitions", "runs", "s", "partitions/s", f"to {first} worker{'s' * (first != 1)}"
 
 
 def _arguments() -> argparse.Namespace:
