@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
-from peebot_live.binding import LOOPBACK, is_loopback
+from peebot_live.binding import LIVE_PORT, LOOPBACK, is_loopback
 from peebot_live.server import application
 
 LEVEL_ITEM = "NODE3000005"
@@ -46,7 +46,7 @@ def level_item(environment: Mapping[str, str]) -> str:
 def _arguments() -> argparse.Namespace:
     arguments = argparse.ArgumentParser(prog="peebot live", description="One small page, live.")
     arguments.add_argument("--host", default=LOOPBACK, help="to listen on (default: %(default)s)")
-    arguments.add_argument("--port", type=int, default=3001, help="default: %(default)d")
+    arguments.add_argument("--port", type=int, default=LIVE_PORT, help="default: %(default)d")
     arguments.add_argument(
         "--exposed", action="store_true", help="allow a host that is not this machine's own"
     )

@@ -17,6 +17,7 @@ from rich.console import Console
 from peebot_dagster.detectors.candidate import CANDIDATES, absolute_references
 from peebot_dagster.ingest_metrics import METRICS_VARIABLE
 from peebot_dagster.watch import OFF_DUTY
+from peebot_live.binding import LIVE_PORT
 from peebot_local.database import dagster_environment, prepare_dagster_home
 from peebot_local.display import Picture, StatusBlock, Steps
 from peebot_local.embedded_postgres import free_port, port_is_free
@@ -40,7 +41,6 @@ from peebot_local.status import last_events, last_posts, read_status
 from peebot_local.supervisor import Supervisor
 from peebot_local.warm_workers import start_broker
 
-LIVE_PORT = 3001
 _WATCH_S = 0.2
 _PICTURE_S = 2.0
 _READY_TIMEOUT_S = 180.0

@@ -6,7 +6,8 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from peebot_live.binding import LOOPBACK, is_loopback
+from peebot_dagster.ingest_metrics import METRICS_PORT
+from peebot_live.binding import LIVE_PORT, LOOPBACK, is_loopback
 from peebot_local.database import dagster_environment, prepare_dagster_home
 from peebot_local.errors import MendableError
 from peebot_local.home import Home
@@ -24,8 +25,6 @@ from peebot_local.up import source_of
 from peebot_local.warm_workers import BROKER, WORKERS_OF_A_HOST, workers_of
 
 CODE_SERVER_PORT = 4000
-LIVE_PORT = 3001
-METRICS_PORT = 9100
 
 
 def served(

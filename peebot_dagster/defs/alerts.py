@@ -14,10 +14,9 @@ from peebot_dagster.alerts.ledger import newest_visit
 from peebot_dagster.alerts.telling import Telling, tell
 from peebot_dagster.defs.resources import Store
 from peebot_dagster.defs.telemetry import telemetry_reading
-from peebot_dagster.ingest_metrics import METRICS_VARIABLE, read_depths
+from peebot_dagster.ingest_metrics import METRICS_PORT, METRICS_VARIABLE, read_depths
 from peebot_dagster.store import feed_state
 
-METRICS_DEFAULT = "http://127.0.0.1:9100/metrics"
 SEND_LIMIT_S = 40.0
 """A tick may take 180 s (DAGSTER_SENSOR_GRPC_TIMEOUT_SECONDS), and looks at the facts before."""
 
@@ -68,7 +67,7 @@ def _retry_pending(instance: dg.DagsterInstance, tags: Mapping[str, str], ago: t
 
 def spools(environment: Mapping[str, str]) -> list[Spool]:
     """What waits in the spools of the daemons that PEEBOT_ALERT_METRICS names, else of this host's."""
-    urls = environment.get(METRICS_VARIABLE, METRICS_DEFAULT).split()
+    urls = environment.get(METRICS_VARIABLE, f"http://127.0.0.1:{METRICS_PORT}/metrics").split()
     return [Spool(urlsplit(url).netloc.rpartition("@")[2], read_depths(url).spool_readings) for url in urls]
 
 

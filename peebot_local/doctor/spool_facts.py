@@ -7,10 +7,9 @@ from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
 
-from peebot_dagster.ingest_metrics import read_depths
+from peebot_dagster.ingest_metrics import METRICS_PORT, read_depths
 from peebot_live.binding import LOOPBACK
 from peebot_local.doctor.spool import SpoolFacts
-from peebot_local.serve import METRICS_PORT
 from peebot_local.settings import Settings
 
 
