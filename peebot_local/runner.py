@@ -20,13 +20,14 @@ from peebot_dagster.watch import OFF_DUTY
 from peebot_live.binding import LIVE_PORT
 from peebot_local.database import dagster_environment, prepare_dagster_home
 from peebot_local.display import Picture, StatusBlock, Steps
-from peebot_local.embedded_postgres import free_port, port_is_free
+from peebot_local.embedded_postgres import free_port
 from peebot_local.errors import MendableError
 from peebot_local.home import Home, RunnerState
 from peebot_local.interruption import StopRequested, StopSignals
 from peebot_local.migration import migrate_in_a_child
 from peebot_local.open_store import database_url_of, start_postgres
 from peebot_local.partitions import VARIABLE
+from peebot_local.ports import PortClaims
 from peebot_local.services import (
     answers,
     celery_worker,
@@ -36,7 +37,7 @@ from peebot_local.services import (
     live_page,
     webserver,
 )
-from peebot_local.settings import Settings
+from peebot_local.settings import UI_PORT, Settings
 from peebot_local.status import last_events, last_posts, read_status
 from peebot_local.supervisor import Supervisor
 from peebot_local.warm_workers import start_broker
@@ -44,6 +45,15 @@ from peebot_local.warm_workers import start_broker
 _WATCH_S = 0.2
 _PICTURE_S = 2.0
 _READY_TIMEOUT_S = 180.0
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Where on 127.0.0.1 what others look at listens."""
+
+    live: int
+    ui: int
+    metrics: int
 
 
 @dataclass(frozen=True)
@@ -90,19 +100,15 @@ def run(
     home = Home(settings.home)
     steps = Steps(console)
     database_url: str | None = None
-    with home.hold():
+    with home.hold(), closing(PortClaims()) as claims:
         supervisor = Supervisor(home, signals)
         try:
             orphans = supervisor.end_orphans()
             if orphans:
                 steps.say(f"Ended {orphans} processes of a PeeBot that was killed.")
-            _require_free_port(settings.ui_port, "PEEBOT_UI_PORT")
-            if settings.metrics_port is not None:
-                _require_free_port(settings.metrics_port, "PEEBOT_METRICS_PORT")
-            if settings.live_port is not None:
-                _require_free_port(settings.live_port, "PEEBOT_LIVE_PORT")
+            ports = choose_ports(settings, claims)
             plan = make_plan(home)
-            running = _start(settings, home, plan, supervisor, steps)
+            running = _start(settings, ports, home, plan, supervisor, steps)
             database_url = running.database_url
             _watch(running, console, plan.title)
         except StopRequested:
@@ -120,8 +126,24 @@ def _end_watch(database_url: str) -> None:
         connection.execute(f"NOTIFY {OFF_DUTY}")
 
 
-def _start(settings: Settings, home: Home, plan: Plan, supervisor: Supervisor, steps: Steps) -> Running:
-    ui_url = f"http://127.0.0.1:{settings.ui_port}"
+def choose_ports(settings: Settings, claims: PortClaims) -> Ports:
+    """Those of the settings; else the usual ones, or the next that are free."""
+    # First those that are given: no other may take them.
+    metrics = settings.metrics_port and claims.given(settings.metrics_port, "PEEBOT_METRICS_PORT")
+    live = settings.live_port and claims.given(settings.live_port, "PEEBOT_LIVE_PORT")
+    ui = settings.ui_port and claims.given(settings.ui_port, "PEEBOT_UI_PORT")
+    # The page on the wall last moves away from its address.
+    return Ports(
+        live=live or claims.next_free(LIVE_PORT),
+        ui=ui or claims.next_free(UI_PORT),
+        metrics=metrics or free_port(),
+    )
+
+
+def _start(
+    settings: Settings, ports: Ports, home: Home, plan: Plan, supervisor: Supervisor, steps: Steps
+) -> Running:
+    ui_url = f"http://127.0.0.1:{ports.ui}"
     code_port = settings.code_server_port or free_port()
     if settings.database_url is None:
         with steps.step("Starting PostgreSQL"):
@@ -133,12 +155,11 @@ def _start(settings: Settings, home: Home, plan: Plan, supervisor: Supervisor, s
     broker = {} if plan.workers is None else start_broker(home, supervisor)
     given = given_environment(os.environ, Path.cwd())
     code_location = {"PEEBOT_CODE_SERVER_HOST": "127.0.0.1", "PEEBOT_CODE_SERVER_PORT": str(code_port)}
-    metrics_port = settings.metrics_port or free_port()
-    watched = os.environ.get(METRICS_VARIABLE) or f"http://127.0.0.1:{metrics_port}/metrics"
+    watched = os.environ.get(METRICS_VARIABLE) or f"http://127.0.0.1:{ports.metrics}/metrics"
     spools = {METRICS_VARIABLE: watched}
     own_environment = {**code_location, **given, **spools, **broker, **plan.environment}
     environment = {**dagster_environment(database_url, home.dagster), **own_environment}
-    running = Running(home, supervisor, steps, database_url, ui_url, metrics_port, live_port(settings))
+    running = Running(home, supervisor, steps, database_url, ui_url, ports.metrics, ports.live)
     supervisor.start(code_server(database_url, environment, code_port))
     if plan.workers is not None:
         supervisor.start(celery_worker(database_url, environment, plan.workers))
@@ -146,7 +167,7 @@ def _start(settings: Settings, home: Home, plan: Plan, supervisor: Supervisor, s
     supervisor.start(live_page(database_url, running.live_port))
     with steps.step("Starting Dagster"):
         supervisor.wait_for(listens(code_port), "code-server", _READY_TIMEOUT_S)
-        supervisor.start(webserver(database_url, environment, settings.ui_port))
+        supervisor.start(webserver(database_url, environment, ports.ui))
         supervisor.wait_for(answers(f"{ui_url}/server_info"), "dagster-webserver", _READY_TIMEOUT_S)
     home.announce(
         RunnerState(
@@ -163,13 +184,6 @@ def _start(settings: Settings, home: Home, plan: Plan, supervisor: Supervisor, s
     # After that: the daemon looks for backfills when it starts, and then each half minute only.
     supervisor.start(dagster_daemon(database_url, environment))
     return running
-
-
-def live_port(settings: Settings) -> int:
-    """That of the settings; else the usual one, or another when somebody listens there."""
-    if settings.live_port is not None:
-        return settings.live_port
-    return LIVE_PORT if port_is_free(LIVE_PORT) else free_port()
 
 
 def given_environment(environment: Mapping[str, str], folder: Path) -> Mapping[str, str]:
@@ -237,10 +251,3 @@ class _Pictures:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-
-
-def _require_free_port(port: int, setting: str) -> None:
-    if not port_is_free(port):
-        raise MendableError(
-            f"port {port} of 127.0.0.1 is in use; stop what listens there, or set {setting} to another"
-        )

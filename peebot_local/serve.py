@@ -19,7 +19,7 @@ from peebot_local.services import (
     live_page,
     webserver,
 )
-from peebot_local.settings import Settings
+from peebot_local.settings import UI_PORT, Settings
 from peebot_local.supervisor import Child
 from peebot_local.up import source_of
 from peebot_local.warm_workers import BROKER, WORKERS_OF_A_HOST, workers_of
@@ -66,7 +66,7 @@ def served(
         ),
         "dagster-daemon": lambda: of_dagster(lambda: dagster_daemon(url, dagster)),
         "webserver": lambda: of_dagster(
-            lambda: webserver(url, dagster, port or settings.ui_port, host, read_only)
+            lambda: webserver(url, dagster, port or settings.ui_port or UI_PORT, host, read_only)
         ),
         "live": lambda: live_page(url, port or settings.live_port or LIVE_PORT, host),
         "celery-worker": lambda: of_dagster(lambda: celery_worker(url, dagster, WORKERS_OF_A_HOST)),

@@ -14,6 +14,7 @@ from peebot_local.errors import MendableError
 
 NASA_FEED = "https://push.lightstreamer.com"
 NASA_ADAPTER_SET = "ISSLIVE"
+UI_PORT = 3000
 
 ENVIRONMENT = {
     "home": "PEEBOT_HOME",
@@ -34,7 +35,7 @@ class Settings(BaseModel):
     home: Path
     database_url: SecretStr | None = None
     feed_url: str = Field(default=NASA_FEED, pattern="^https?://[^/]")
-    ui_port: int = Field(default=3000, ge=1, le=65535)
+    ui_port: int | None = Field(default=None, ge=1, le=65535)
     live_port: int | None = Field(default=None, ge=1, le=65535)
     code_server_port: int | None = Field(default=None, ge=1, le=65535)
     metrics_port: int | None = Field(default=None, ge=1, le=65535)
