@@ -1,4 +1,7 @@
-"""Whatever a server sends is a reading, a rejection or the end of a session: no crash, no hang, no hoard."""
+"""Whatever a server sends is a reading, a rejection or the end of a session: no crash, no hang, no hoard.
+
+PEEBOT_TEST_SEED chooses other lines; what fails prints the one that it had.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,10 @@ import random
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import psutil
@@ -19,12 +25,13 @@ from hypothesis import strategies as st
 
 from ingest_daemon.feed import FIELDS, FeedEvent, Heard
 from ingest_daemon.reading import Reading, Rejection
+from ingest_daemon.rejection_limit import PER_MINUTE, RejectionLimit
 from ingest_daemon.tlcp_session import TlcpSession
-from ingest_daemon.writer import Writer
+from ingest_daemon.writer import StoredCounts, Writer
 from iss_simulator.subscription import Subscription
 
 FUZZ = Path(__file__).parent / "fuzz"
-SEED = int(os.environ.get("PEEBOT_FUZZ_SEED", "20260301"))
+SEED = int(os.environ.get("PEEBOT_TEST_SEED", "20260301"))
 FEW, MANY = 20_000, 1_000_000
 
 specification = importlib.util.spec_from_file_location("victim", FUZZ / "victim.py")
@@ -99,6 +106,7 @@ def fields(randomness: random.Random) -> tuple[str | None, ...]:
 
 def fuzzed(count: int) -> Iterator[Reading | Rejection]:
     """What would be stored of `count` lines and updates: always the same for the same SEED."""
+    print(f"PEEBOT_TEST_SEED={SEED}")  # noqa: T201  pytest shows it when the test fails
     randomness = random.Random(SEED)
     target = victim.Victim()
     for number in range(count):
@@ -138,13 +146,68 @@ def test_a_million_hostile_lines_and_updates_are_survived() -> None:
     survive(MANY)
 
 
-def test_postgresql_takes_what_is_made_of_hostile_lines(connection: psycopg.Connection) -> None:
-    results = list(fuzzed(4000))
-    readings = [result for result in results if isinstance(result, Reading)]
-    rejections = [result for result in results if isinstance(result, Rejection)]
-    counts = Writer(connection).store(readings, rejections)
-    assert counts.stored + counts.duplicates == len(readings)
-    assert counts.stored > 100
+@dataclass
+class Tally:
+    """Of one reason: what has to be in the database, by our own count."""
+
+    rejections: int = 0
+    lost: int = 0
+    lost_beyond: int = 0
+
+    def add(self, rejection: Rejection) -> None:
+        self.rejections += 1
+        count = rejection.fields.get("count", 0)
+        assert isinstance(count, int)
+        self.lost += count
+        if self.rejections > PER_MINUTE:
+            self.lost_beyond += count
+
+    @property
+    def row(self) -> tuple[int, int, int, int]:
+        """Rows by themselves, and what the sum of the rest says; all came within one minute."""
+        return (
+            min(self.rejections, PER_MINUTE),
+            max(self.rejections - PER_MINUTE, 0),
+            self.lost - self.lost_beyond,
+            self.lost_beyond,
+        )
+
+
+@pytest.mark.parametrize("count", [FEW, pytest.param(MANY, marks=pytest.mark.slow)])
+def test_postgresql_takes_what_is_made_of_hostile_lines_and_each_rejection_is_a_row_or_in_a_sum(
+    connection: psycopg.Connection, count: int
+) -> None:
+    writer, limit = Writer(connection), RejectionLimit()
+    total, heard, admitted = StoredCounts(0, 0, 0), 0, 0
+    tallies: defaultdict[str, Tally] = defaultdict(Tally)
+    results = fuzzed(count)
+    while batch := list(islice(results, 5000)):
+        readings = [result for result in batch if isinstance(result, Reading)]
+        rejections = [result for result in batch if isinstance(result, Rejection)]
+        for rejection in rejections:
+            tallies[rejection.reason].add(rejection)
+        passed = limit.admit(rejections)
+        total += writer.store(readings, passed)
+        heard, admitted = heard + len(readings), admitted + len(passed)
+    sums = limit.finished(None)
+    total += writer.store([], sums)
+    assert total.stored + total.duplicates == heard
+    assert total.stored > count / 50
+    assert total.rejected == admitted + len(sums)
+    assert len(sums) > 3
+    rows = connection.execute(
+        """
+        SELECT reason,
+            count(*) FILTER (WHERE NOT fields ? 'suppressed'),
+            coalesce(sum((fields ->> 'suppressed')::numeric), 0),
+            coalesce(sum((fields ->> 'count')::numeric) FILTER (WHERE NOT fields ? 'suppressed'), 0),
+            coalesce(sum((fields ->> 'count')::numeric) FILTER (WHERE fields ? 'suppressed'), 0)
+        FROM rejected_reading GROUP BY 1
+        """
+    ).fetchall()
+    assert {reason: tuple(found) for reason, *found in rows} == {
+        reason: tally.row for reason, tally in tallies.items()
+    }
 
 
 @given(
