@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import dagster as dg
 
@@ -55,7 +56,7 @@ def build_definitions(detectors: Sequence[Detector]) -> dg.Definitions:
             *([station_report_job] if tank else []),
         ],
         schedules=[
-            hourly_schedule(detectors),
+            hourly_schedule(detectors, loaded_at=datetime.now(UTC)),
             run_retention_schedule,
             store_maintenance_schedule,
             *([station_report_schedule] if tank else []),

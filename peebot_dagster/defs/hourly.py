@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from peebot_dagster.defs.detectors import events_key
-from peebot_dagster.defs.partitions import HOURS, hour_key, steps
+from peebot_dagster.defs.failures import Failures
+from peebot_dagster.defs.partitions import FIRST_HOUR, HOURS, LAST_HOUR, hour_key, steps
 from peebot_dagster.defs.resources import Store
 from peebot_dagster.defs.telemetry import telemetry_minute
 from peebot_dagster.detection import detectors_run_since, overdue_hours
@@ -99,12 +100,32 @@ def requests_for(
     of_minutes = None if with_minutes is None else [telemetry_minute.key, *with_minutes]
     runs = runs_for(minutes)
     covered = {hour for start, end in runs for hour, _ in steps(start, end, HOUR)}
-    behind = {events: hours for events, hours in overdue.items() if not covered.issuperset(hours)}
-    left = {hour for hours in behind.values() for hour in hours} - covered
+    left = {events: [hour for hour in hours if hour not in covered] for events, hours in overdue.items()}
     return [
         *(_request(start, end, "minutes", of_minutes) for start, end in runs),
-        *(_request(start, end, "events", list(behind)) for start, end in runs_for(list(left))),
+        *(
+            _request(start, end, " ".join(events.to_user_string() for events in behind), behind)
+            for start, end, behind in _shared({events: runs_for(hours) for events, hours in left.items()})
+        ),
     ]
+
+
+def _shared(
+    spans: Mapping[dg.AssetKey, Sequence[tuple[datetime, datetime]]],
+) -> list[tuple[datetime, datetime, list[dg.AssetKey]]]:
+    """The spans of all detectors, each with its own, but those that lie close together as one."""
+    shared: list[tuple[datetime, datetime, list[dg.AssetKey]]] = []
+    for events, own in spans.items():
+        for start, end in own:
+            for i, (first, last, behind) in enumerate(shared):
+                widest = max(end, last) - min(start, first)
+                if widest <= LONGEST_RUN and max(start, first) - min(end, last) <= JOINED_OVER:
+                    names = behind if events in behind else [*behind, events]
+                    shared[i] = (min(start, first), max(end, last), names)
+                    break
+            else:
+                shared.append((start, end, [events]))
+    return shared
 
 
 def _request(
@@ -114,14 +135,17 @@ def _request(
         run_key=f"{hour_key(start)} {what}",
         asset_selection=selection,
         tags={
-            "dagster/asset_partition_range_start": hour_key(start),
-            "dagster/asset_partition_range_end": hour_key(end - HOUR),
+            FIRST_HOUR: hour_key(start),
+            LAST_HOUR: hour_key(end - HOUR),
         },
     )
 
 
-def hourly_schedule(detectors: Sequence[Detector]) -> dg.ScheduleDefinition:
-    """The schedule `hourly_assets` over telemetry_minute and the events of these detectors."""
+def hourly_schedule(detectors: Sequence[Detector], loaded_at: datetime) -> dg.ScheduleDefinition:
+    """The schedule `hourly_assets` over telemetry_minute and the events of these detectors.
+
+    `loaded_at` (UTC): what failed before that time failed with code that may have been mended since.
+    """
 
     @dg.schedule(
         name="hourly_assets",
@@ -133,7 +157,8 @@ def hourly_schedule(detectors: Sequence[Detector]) -> dg.ScheduleDefinition:
             "Recomputes the hours whose telemetry has changed since it was taken into account. "
             "telemetry_minute: finished hours (late data, replays) within a minute, and the events of all "
             "detectors with them; the running one as soon as it has begun and then every five. Detectors: "
-            "what live detection has missed or failed at, every five minutes."
+            "what live detection has missed or failed at, every five minutes; one that fails in such a run "
+            "rests for an hour."
         ),
     )
     def hourly_assets(
@@ -144,13 +169,17 @@ def hourly_schedule(detectors: Sequence[Detector]) -> dg.ScheduleDefinition:
             return dg.SkipReason("The previous catch-up has not finished.")
         unhurried = now.minute % UNHURRIED_EVERY_MINUTES == 0
         backfills = Backfills(context.instance)
+        failures = Failures(context.instance, JOB_NAME, loaded_at, now)
         with store.connect() as connection:
             stale = _partitions(stale_hours(connection, PROCESSOR))
             begun = was_processed(connection, PROCESSOR, hour_of(now))
             overdue = (
                 {
-                    events_key(d): backfills.others(
-                        events_key(d), _partitions(overdue_hours(connection, d, LIVE_GOES_FIRST))
+                    events_key(d): failures.others(
+                        events_key(d),
+                        backfills.others(
+                            events_key(d), _partitions(overdue_hours(connection, d, LIVE_GOES_FIRST))
+                        ),
                     )
                     for d in detectors
                 }
@@ -167,7 +196,10 @@ def hourly_schedule(detectors: Sequence[Detector]) -> dg.ScheduleDefinition:
         if only_running and begun and not unhurried:
             return dg.SkipReason("At most the running hour has to be recomputed; it is every five minutes.")
         # The events of the running hour are live detection's, until it is over.
-        with_minutes = [events_key(d) for d in detectors if d.name not in live] if only_running else None
+        able = [d for d in detectors if not failures.rests(events_key(d))]
+        computed = [d for d in able if not (only_running and d.name in live)]
+        all_of_them = len(able) == len(detectors) and not only_running
+        with_minutes = None if all_of_them else [events_key(d) for d in computed]
         return requests_for(minutes, overdue, with_minutes) or dg.SkipReason(
             "A backfill is in progress; what it leaves is computed after it."
             if backfills.held_back

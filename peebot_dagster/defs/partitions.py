@@ -18,10 +18,18 @@ DAYS = dg.BackfillPolicy.multi_run(max_partitions_per_run=24)
 """A backfill is a run for each day, with all assets in it: its start of two seconds hardly counts, its
 progress shows, and a failure costs a day."""
 
+FIRST_HOUR, LAST_HOUR = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+"""Dagster's tags of a run over a range of partitions."""
+
 
 def hour_key(hour: datetime) -> str:
     """The partition key of an hour (UTC)."""
     return hour.astimezone(UTC).strftime(HOURS.fmt)
+
+
+def hour_of_key(key: str) -> datetime:
+    """The hour (UTC) whose partition key it is."""
+    return datetime.strptime(key, HOURS.fmt).replace(tzinfo=UTC)
 
 
 def steps(start: datetime, end: datetime, step: timedelta) -> Iterator[tuple[datetime, datetime]]:

@@ -23,7 +23,7 @@ from peebot_dagster.store import contiguous_spans, stale_hours
 
 StoreReadings = Callable[..., None]
 SayLive = Callable[[datetime, datetime], None]
-Evaluate = Callable[[datetime], "list[dg.RunRequest] | dg.SkipReason"]
+Evaluate = Callable[..., "list[dg.RunRequest] | dg.SkipReason"]
 
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
@@ -39,9 +39,10 @@ def instance() -> Iterator[dg.DagsterInstance]:
 @pytest.fixture
 def evaluate(database_url: str, instance: dg.DagsterInstance, jump: Detector) -> Evaluate:
     definitions = build_definitions([jump])
-    schedule = hourly_schedule([jump])
+    long_ago = datetime(2024, 1, 1, tzinfo=UTC)
 
-    def tick(now: datetime) -> list[dg.RunRequest] | dg.SkipReason:
+    def tick(now: datetime, loaded_at: datetime = long_ago) -> list[dg.RunRequest] | dg.SkipReason:
+        schedule = hourly_schedule([jump], loaded_at)
         # Closed at the end: it opens the instance once more, and that one would stay Dagster's current one.
         with dg.build_schedule_context(
             instance=instance,
@@ -211,6 +212,93 @@ def test_a_run_for_the_minutes_serves_the_detectors_too(day: datetime) -> None:
 
     assert len(requests_for([day, day + HOUR], {events: [day]})) == 1
     assert len(requests_for([day], {events: [day + 20 * HOUR, day]})) == 2
+
+
+def test_a_detector_that_is_far_behind_keeps_no_other_from_its_older_hours(day: datetime) -> None:
+    broken, jump, other = (dg.AssetKey(name) for name in ("broken_events", "jump_events", "other_events"))
+    twenty_days = [day + i * HOUR for i in range(20 * 24)]
+
+    requests = requests_for([], {broken: twenty_days[24:], jump: [day], other: [day + 2 * HOUR]})
+
+    assert [(span(request), request.asset_selection) for request in requests] == [
+        (("2025-03-14-00:00", "2025-03-20-23:00"), [broken]),
+        (("2025-03-07-00:00", "2025-03-13-23:00"), [broken]),
+        (("2025-03-01-00:00", "2025-03-01-02:00"), [jump, other]),
+    ]
+    assert len({request.run_key for request in requests}) == 3
+
+
+def span(request: dg.RunRequest) -> tuple[str, str]:
+    tags = request.tags
+    return tags["dagster/asset_partition_range_start"], tags["dagster/asset_partition_range_end"]
+
+
+@pytest.fixture
+def failed_week(
+    connection: psycopg.Connection,
+    database_url: str,
+    store_readings: StoreReadings,
+    evaluate: Evaluate,
+    instance: dg.DagsterInstance,
+    jump: Detector,
+    broken: Detector,
+    day: datetime,
+    monkeypatch: pytest.MonkeyPatch,
+) -> datetime:
+    """When a run of jump over the newest week of a month has just failed; the minutes are computed."""
+    monkeypatch.setenv("PEEBOT_DATABASE_URL", database_url)
+    store_readings([(day + i * HOUR, 5) for i in range(24 * 30)])
+    refresh_minutes(connection, day, day + 31 * 24 * HOUR)
+    connection.commit()
+    now = datetime.now(UTC).replace(minute=0)
+    requests = evaluate(now)
+    assert isinstance(requests, list)
+    newest = requests[0]
+    result = (
+        build_definitions([type(broken)(name=jump.name)])  # type: ignore[call-arg]
+        .resolve_job_def(JOB_NAME)
+        .execute_in_process(
+            instance=instance,
+            tags=newest.tags,
+            asset_selection=newest.asset_selection,
+            raise_on_error=False,
+        )
+    )
+    assert not result.success
+    return now
+
+
+def test_what_has_failed_is_not_asked_for_every_five_minutes(
+    evaluate: Evaluate, failed_week: datetime
+) -> None:
+    assert isinstance(evaluate(failed_week + 5 * MINUTE), dg.SkipReason)
+
+
+def test_after_an_hour_the_weeks_before_the_failed_one_have_their_turn_and_after_a_day_that_one(
+    evaluate: Evaluate, failed_week: datetime
+) -> None:
+    later = evaluate(failed_week + 3 * HOUR)
+    next_day = evaluate(failed_week + 26 * HOUR)
+
+    assert isinstance(later, list)
+    assert isinstance(next_day, list)
+    assert span(later[0])[1] == "2025-03-23-21:00"
+    assert span(next_day[0])[1] == "2025-03-30-21:00"
+
+
+def test_code_that_was_loaded_since_is_tried_at_once(evaluate: Evaluate, failed_week: datetime) -> None:
+    assert isinstance(evaluate(failed_week + 5 * MINUTE, loaded_at=datetime.now(UTC)), list)
+
+
+def test_the_minutes_are_computed_without_a_detector_that_has_just_failed(
+    store_readings: StoreReadings, evaluate: Evaluate, failed_week: datetime, day: datetime
+) -> None:
+    store_readings([(day + MINUTE, 6)])
+
+    requests = evaluate(failed_week + 6 * MINUTE)
+
+    assert isinstance(requests, list)
+    assert [request.asset_selection for request in requests] == [[telemetry_minute.key]]
 
 
 def test_a_backfill_is_not_competed_with(

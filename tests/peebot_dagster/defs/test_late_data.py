@@ -201,7 +201,7 @@ CatchUp = Callable[[datetime], list[tuple[str, str]]]
 
 def hourly(definitions: dg.Definitions, instance: dg.DagsterInstance, resources: dict[str, Any]) -> CatchUp:
     """A tick of the schedule and the runs that it asks for; their ranges (first and last hour)."""
-    schedule = hourly_schedule([DETECTOR])
+    schedule = hourly_schedule([DETECTOR], loaded_at=datetime(2025, 1, 1, tzinfo=UTC))
     job = definitions.resolve_job_def(JOB_NAME)
 
     def tick(now: datetime) -> list[tuple[str, str]]:
