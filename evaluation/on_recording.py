@@ -164,7 +164,7 @@ def _tank_checks(
             abs(balance) <= slack,
         ),
         Check(
-            "visits a day (10, 50, 90 %)",
+            "visits a day, masked ones too (10, 50, 90 %)",
             f"{low:.1f}, {middle:.1f}, {high:.1f}",
             "14 to 23",
             bool(low >= 14 and high <= 23),

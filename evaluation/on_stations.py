@@ -63,6 +63,7 @@ class StationResult:
     delays: tuple[tuple[str, Delays], ...]
     false_alarms: Counter[str]
     naive: tuple[tuple[Score, int], ...]
+    crowded: tuple[Score, ...]
     over_dither: tuple[Point, ...]
     over_losses: tuple[Point, ...]
 
@@ -117,6 +118,9 @@ def evaluate_on_stations(
         delays=tuple((kind, _delays_of(kind, replayed)) for kind in kinds),
         false_alarms=_alarms(replayed),
         naive=tuple(naive_on_stations(detector, runs)) if is_urine else (),
+        crowded=_crowded(detector, kinds, max(1, seeds // 4), days, tolerance, progress)
+        if is_urine and other_conditions
+        else (),
         over_dither=curve(_DITHER, "dither") if is_urine and other_conditions else (),
         over_losses=curve(_LOSSES, "losses") if other_conditions else (),
     )
@@ -150,6 +154,22 @@ def _scores(kind: str, runs: Sequence[StationRun]) -> list[Score]:
             for least, most in SIZES
         ]
     return rows
+
+
+def _crowded(
+    detector: Detector,
+    kinds: Sequence[str],
+    seeds: int,
+    days: float,
+    tolerance: timedelta,
+    progress: Progress,
+) -> tuple[Score, ...]:
+    """The scores in sight where events crowd each other, with transfers that are small or slow."""
+    progress("crowded stations")
+    runs = [
+        run_station(detector, seed, days, Conditions(crowded=True), tolerance) for seed in range(1, seeds + 1)
+    ]
+    return tuple(row for kind in kinds for row in _scores(kind, runs) if "out of sight" not in row.name)
 
 
 def replay_runs(

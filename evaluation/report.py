@@ -117,6 +117,7 @@ def _stations_json(result: StationResult) -> dict[str, Any]:
         "replayed_days": result.replayed_days,
         "false_alarms": dict(result.false_alarms),
         "naive": [{**_score_json(score), "transfers": wrong} for score, wrong in result.naive],
+        "crowded": [_score_json(score) for score in result.crowded],
         "over_dither": [
             {"half_width_percent": p.condition, "f1_in_sight": p.in_sight.f1, "f1": p.all.f1}
             for p in result.over_dither

@@ -75,6 +75,16 @@ def station_tables(result: StationResult) -> list[Table]:
                 "after it, is not counted as false.",
             )
         )
+    if result.crowded:
+        tables.append(
+            Table(
+                "On crowded stations",
+                ("truth", *_SCORE_COLUMNS),
+                tuple(_score_row(score) for score in result.crowded),
+                "A quarter of the stations, made hard: events follow each other after 30 to 200 s; transfers "
+                "begin at 3 %, come in a drain, too, and half of them trickle, at 10 to 40 s a percent.",
+            )
+        )
     for title, points, condition in (
         ("Over the strength of the dither", result.over_dither, "half width, %"),
         ("Over the share of time without signal", result.over_losses, "share"),

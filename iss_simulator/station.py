@@ -53,7 +53,7 @@ class Station:
         self._since = since
         self._signal_loss = SignalLoss(seed, since, quiet, conditions.losses)
         self._stories: tuple[Story, ...] = (
-            UrineTank(seed, since, self._signal_loss, rehearsal, conditions.dither_half_width),
+            UrineTank(seed, since, self._signal_loss, rehearsal, conditions),
             WaterSystem(seed, since),
             Airlock(seed, since),
             Attitude(seed, since),

@@ -7,11 +7,13 @@ from __future__ import annotations
 import math
 from datetime import datetime, timedelta
 from random import Random
+from typing import NamedTuple
 
 from iss_simulator.agenda import Agenda, Rehearsal
+from iss_simulator.conditions import MEASURED, Conditions
 from iss_simulator.crew import draw_visit_size
 from iss_simulator.feed import Update, sample_phase
-from iss_simulator.level_sensor import DITHER_HALF_WIDTH, LevelSensor, Steps
+from iss_simulator.level_sensor import LevelSensor, Steps
 from iss_simulator.signal_loss import SignalLoss
 from iss_simulator.truth import Kind, TrueEvent
 from iss_simulator.urine_processor import UrineProcessor
@@ -24,6 +26,19 @@ _CADENCE_S = 6.0
 _LATE_STEP_SHARE = 0.25
 _APART_S = 200.0
 """Pause after one event before another begins: two closer ones could not be told apart."""
+_CROWDED_APART_S = (30.0, 200.0)
+_TRANSFER_PERCENT = 11
+_SMALL_TRANSFER_PERCENT = 3
+_TRICKLE_CADENCE_S = (10.0, 40.0)
+_TRICKLE_PERCENT = 20
+
+
+class _Part(NamedTuple):
+    """A part of a rise: whole steps, at so many seconds each, after a pause (s)."""
+
+    steps: int
+    cadence_s: float
+    pause_s: float = 0.0
 
 
 class UrineTank:
@@ -35,7 +50,7 @@ class UrineTank:
         since: datetime,
         signal_loss: SignalLoss,
         rehearsal: Rehearsal | None = None,
-        dither_half_width: float = DITHER_HALF_WIDTH,
+        conditions: Conditions = MEASURED,
     ) -> None:
         self.truth: list[TrueEvent] = []
         self.levels: list[Update] = []
@@ -45,8 +60,11 @@ class UrineTank:
         self._signal_loss = signal_loss
         self._rehearsal = rehearsal
         self._random = Random(f"{seed} tank")
+        self._is_crowded = conditions.crowded
         self._sensor = LevelSensor(
-            Random(f"{seed} sensor"), self._random.uniform(15, 55), dither_half_width=dither_half_width
+            Random(f"{seed} sensor"),
+            self._random.uniform(15, 55),
+            dither_half_width=conditions.dither_half_width,
         )
         self._processor = UrineProcessor(Random(f"{seed} processor"), since)
         self._agenda = Agenda(seed, since, rehearsal)
@@ -76,18 +94,30 @@ class UrineTank:
         if kind == "dribble":
             if sensor.high >= _FULL - 1:
                 return
-            self._rise("dribble", [(1, 0.0)], _CADENCE_S)
+            self._rise("dribble", [_Part(1, _CADENCE_S)])
         elif kind == "transfer":
-            room = _FULL - 2 - sensor.high
-            if room >= 11 and not self._processor.is_processing:
-                self._rise(
-                    "transfer", [(self._random.randint(11, min(65, room)), 0.0)], self._random.uniform(3, 4)
-                )
+            self._transfer()
         elif kind == "fast_drain":
             if sensor.level > 25:
                 self._fall(self._random.uniform(5, sensor.level - 15))
         elif kind == "reset":
             self._reset()
+
+    def _transfer(self) -> None:
+        random, room = self._random, _FULL - 2 - self._sensor.high
+        least = _SMALL_TRANSFER_PERCENT if self._is_crowded else _TRANSFER_PERCENT
+        if room < least or (self._processor.is_processing and not self._is_crowded):
+            return
+        if self._is_crowded and random.random() < 0.5:
+            size, cadence_s = (
+                random.randint(least, min(_TRICKLE_PERCENT, room)),
+                random.uniform(*_TRICKLE_CADENCE_S),
+            )
+            change = random.choice((0.97, 1.03))
+            self._rise("transfer", [_Part(1, _bounded(cadence_s * change**step)) for step in range(size)])
+        else:
+            size = random.randint(least, min(65, room))
+            self._rise("transfer", [_Part(size, random.uniform(3, 4))])
 
     def _visit(self, size: int) -> None:
         size = min(size, _FULL - 1 - self._sensor.high)
@@ -98,22 +128,23 @@ class UrineTank:
             return
         cadence = _CADENCE_S * self._random.gauss(1, 0.07)
         if self._random.random() < _LATE_STEP_SHARE:
-            self._rise("visit", [(size - 1, 0.0), (1, self._random.uniform(30, 90))], cadence)
+            late = _Part(1, cadence, self._random.uniform(30, 90))
+            self._rise("visit", [_Part(size - 1, cadence), late], late_step=True)
         else:
-            self._rise("visit", [(size, 0.0)], cadence)
+            self._rise("visit", [_Part(size, cadence)])
 
-    def _rise(self, kind: Kind, parts: list[tuple[int, float]], cadence_s: float) -> None:
-        """Fill by whole steps above the backlash; each part is (steps, pause before it in seconds)."""
+    def _rise(self, kind: Kind, parts: list[_Part], late_step: bool = False) -> None:
+        """Fill by whole steps above the backlash."""
         sensor, began, before = self._sensor, self._sensor.now, self._sensor.level
         sensor.steps = Steps()
         goal = sensor.high
-        for count, pause in parts:
-            sensor.move(pause, self._processor.percent_per_s)
-            goal += count
+        for part in parts:
+            sensor.move(part.pause_s, self._processor.percent_per_s)
+            goal += part.steps
             target = goal + self._random.uniform(0, 1 - sensor.dither_half_width)
-            rate = 1 / cadence_s + self._processor.percent_per_s
+            rate = 1 / part.cadence_s + self._processor.percent_per_s
             sensor.move(max(0.0, target - sensor.level) / rate, rate)
-        self._note(kind, began, before, late_step=len(parts) > 1)
+        self._note(kind, began, before, late_step)
 
     def _fall(self, target: float) -> None:
         began, before = self._sensor.now, self._sensor.level
@@ -154,7 +185,8 @@ class UrineTank:
                 masked=bool(gaps),
             )
         )
-        self._free_from = sensor.now + _APART_S
+        apart_s = self._random.uniform(*_CROWDED_APART_S) if self._is_crowded else _APART_S
+        self._free_from = sensor.now + apart_s
         self._observe()
 
     def _idle_until(self, end: float) -> None:
@@ -197,3 +229,8 @@ class UrineTank:
 
     def _sample_time(self, seconds: float) -> datetime:
         return self._since + timedelta(seconds=seconds) + sample_phase(LEVEL_ITEM)
+
+
+def _bounded(cadence_s: float) -> float:
+    shortest, longest = _TRICKLE_CADENCE_S
+    return min(max(cadence_s, shortest), longest)

@@ -73,6 +73,9 @@ def test_the_aims_hold_on_ten_stations_and_stand_firm_under_other_conditions() -
     assert result.false_alarms["toilet_visit"] == 0
     assert [point.condition for point in result.over_dither][-1] >= 0.4
     assert all(point.in_sight.f1 >= 0.98 for point in (*result.over_dither, *result.over_losses))
+    hard = {score.name: score for score in result.crowded}
+    assert 0.9 < hard["visit, in sight"].f1 < visits.f1, "the hard stations are no harder"
+    assert hard["transfer, in sight"].f1 > 0.85
     lost = [point.condition for point in result.over_losses]
     assert lost == sorted(lost)
     assert lost[-1] > 0.1

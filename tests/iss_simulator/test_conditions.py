@@ -7,14 +7,15 @@ import pytest
 from iss_simulator.conditions import MEASURED, Conditions
 from iss_simulator.link_stretches import link_stretches
 from iss_simulator.station import Station
+from iss_simulator.truth import TrueEvent
 from iss_simulator.urine_tank import LEVEL_ITEM
 
 SINCE = datetime(2025, 12, 30, tzinfo=UTC)
 UNTIL = SINCE + timedelta(days=2)
 
 
-def station(conditions: Conditions) -> Station:
-    return Station(5, SINCE, conditions=conditions)
+def station(conditions: Conditions, seed: int = 5) -> Station:
+    return Station(seed, SINCE, conditions=conditions)
 
 
 def lost_share(conditions: Conditions) -> float:
@@ -40,3 +41,19 @@ def test_a_wider_dither_toggles_more_often_and_adds_no_steps() -> None:
 @pytest.mark.parametrize(("fewer", "more"), [(0.1, 1.0), (1.0, 8.0)])
 def test_the_signal_is_lost_more_often(fewer: float, more: float) -> None:
     assert lost_share(Conditions(losses=fewer)) < 0.6 * lost_share(Conditions(losses=more))
+
+
+def test_on_a_crowded_station_events_come_close_and_transfers_are_small_slow_and_made_in_a_drain() -> None:
+    def tank(conditions: Conditions) -> list[TrueEvent]:
+        story = [e for seed in range(1, 5) for e in station(conditions, seed).truth_until(UNTIL)]
+        return sorted((e for e in story if e.kind in ("visit", "dribble", "transfer")), key=lambda e: e.onset)
+
+    def transfers(events: list[TrueEvent]) -> list[TrueEvent]:
+        return [event for event in events if event.kind == "transfer"]
+
+    plain, crowded = tank(MEASURED), tank(Conditions(crowded=True))
+    assert all(event.steps >= 11 and not event.upa_processing for event in transfers(plain))
+    assert any(event.steps < 11 for event in transfers(crowded))
+    assert any(event.upa_processing for event in transfers(crowded))
+    slow = [(e.ended_at - e.started_at).total_seconds() / e.steps for e in transfers(crowded)]
+    assert max(slow) > 10
