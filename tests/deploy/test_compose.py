@@ -143,7 +143,9 @@ def test_the_backups_command_names_a_new_file_and_keeps_the_newest_three(tmp_pat
     script = script.replace("$$", "$").replace("/backup", str(files))
     environment = {"PATH": f"{programs}:{os.environ['PATH']}"}
     subprocess.run([*service["entrypoint"], script], check=True, env=environment)
-    (made,) = {file.name for file in files.iterdir()} - {*old[-2:], *others}
+    left = {file.name for file in files.iterdir()}
+    assert left > {*old[-2:], *others}
+    (made,) = left - {*old[-2:], *others}
     assert re.fullmatch(r"peebot-\d{8}T\d{6}Z\.backup", made)
 
 

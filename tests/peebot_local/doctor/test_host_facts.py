@@ -43,6 +43,7 @@ def test_units_that_an_update_left_behind_are_seen_and_ones_own_drop_ins_are_not
     installed.mkdir()
     assert stale_units(UNITS, installed) == []
     shutil.copytree(UNITS, installed, dirs_exist_ok=True)
+    (installed / "peebot@code-server.service.d" / "60-x.conf.example").unlink()
     (installed / "peebot@live.service.d" / "90-own.conf").write_text("[Service]\nMemoryMax=1G\n")
     assert stale_units(UNITS, installed) == []
     (installed / "peebot-doctor.timer").unlink()
