@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from ingest_daemon.reading import Reading
@@ -29,6 +29,9 @@ class Clock(Protocol):
     def now(self) -> datetime | None:
         """The present; None as long as it is unknown."""
 
+    def known_until(self, now: datetime, behind_s: float) -> datetime:
+        """Up to when all is heard at `now`, when what the feed says waits for up to `behind_s` seconds."""
+
 
 class SystemClock:
     """Time as the machine tells it."""
@@ -47,6 +50,9 @@ class SystemClock:
 
     def now(self) -> datetime | None:
         return self._read()
+
+    def known_until(self, now: datetime, behind_s: float) -> datetime:
+        return now - timedelta(seconds=behind_s)
 
 
 class FeedClock:
@@ -74,3 +80,6 @@ class FeedClock:
 
     def now(self) -> datetime | None:
         return self._newest
+
+    def known_until(self, now: datetime, behind_s: float) -> datetime:
+        return now

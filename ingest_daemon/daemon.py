@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 
 from ingest_daemon.bounded_queue import BoundedQueue
 from ingest_daemon.channel_slice import ChannelSlice
@@ -78,6 +79,8 @@ class Daemon:
     def _step(self, keeper: FeedKeeper) -> None:
         # Read before the queue is: what came before `now` is stored when the link is confirmed up to `now`.
         now, monotonic_s = self._clock.now(), self._monotonic_s()
+        behind_s = self._feed.behind_s(monotonic_s)
+        self._link.behind = timedelta(seconds=behind_s)
         connection = keeper.check(monotonic_s)
         room = self._store.room()
         has_caught_up = len(self._queue) <= room
@@ -90,13 +93,15 @@ class Daemon:
         elif now is not None and monotonic_s >= self._link_unknown_until_s:
             self._link.check(connection, now, monotonic_s)
         self._hand_over_transitions()
-        self._store.flush(now if has_caught_up else None, monotonic_s)
+        known_until = None if now is None else self._clock.known_until(now, behind_s)
+        self._store.flush(now if has_caught_up else None, monotonic_s, known_until)
         self._outside.round_done(
             self._monotonic_s(),
             self._link.state,
             self._heard_s,
             self._store.away_since_s(),
             len(self._queue) + self._store.in_memory(),
+            behind_s,
         )
 
     def _take_events(self, keeper: FeedKeeper | None, limit: int) -> None:

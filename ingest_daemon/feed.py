@@ -43,7 +43,16 @@ class LineRejected:
     received_at: datetime
 
 
-FeedEvent = Heard | SessionLost | UpdatesLost | LineRejected
+@dataclass(frozen=True, slots=True)
+class ClientOverflow:
+    """The client was closed with `count` lines or so, received from `since` on, still waiting inside it."""
+
+    since: datetime
+    count: int
+    received_at: datetime
+
+
+FeedEvent = Heard | SessionLost | UpdatesLost | LineRejected | ClientOverflow
 
 
 class Feed(Protocol):
@@ -57,6 +66,9 @@ class Feed(Protocol):
 
     def describe(self) -> str:
         """The connection in the feed's own words, with the last error if there is one."""
+
+    def behind_s(self, monotonic_s: float) -> float:
+        """All that has arrived before so many seconds is in the queue; to be asked several times a second."""
 
     def tend(self) -> None:
         """Repair what the feed can't repair by itself; to be called every second or so."""

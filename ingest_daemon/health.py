@@ -26,6 +26,8 @@ class Beat:
     """Arrival of the newest live update."""
     away_since_s: float | None
     """Since when the database is away."""
+    behind_s: float = 0.0
+    """How long an update may wait inside the feed's client."""
 
 
 class Health:
@@ -48,6 +50,7 @@ class Health:
             "feed": beat.state,
             "loop_s": round(monotonic_s - beat.at_s, 1),
             "heard_s": None if beat.heard_s is None else round(monotonic_s - beat.heard_s, 1),
+            "behind_s": round(beat.behind_s, 1),
             "database_away_s": None
             if beat.away_since_s is None
             else round(monotonic_s - beat.away_since_s, 1),

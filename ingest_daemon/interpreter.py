@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ingest_daemon.clock import Clock
-from ingest_daemon.feed import FeedEvent, Heard, LineRejected, SessionLost, UpdatesLost
+from ingest_daemon.feed import ClientOverflow, FeedEvent, Heard, LineRejected, SessionLost, UpdatesLost
 from ingest_daemon.link import CLOCK_ITEM, Link
 from ingest_daemon.reading import Reading, Rejection, parse, storable
 
@@ -39,8 +39,21 @@ class Interpreter:
                 case LineRejected(text, reason, heard_at):
                     fields = {"line": storable(text)}
                     results.append(Rejection("*", fields, reason, self._clock.received(heard_at)))
+                case ClientOverflow():
+                    results.append(self._overflow(event))
         self._tell_link(last)
         return results
+
+    def _overflow(self, event: ClientOverflow) -> Rejection:
+        seconds = round((event.received_at - event.since).total_seconds(), 1)
+        if self._clock.now() is not None:
+            self._link.lost_since(self._clock.received(event.since))
+        return Rejection(
+            "*",
+            {"count": event.count, "seconds": seconds, "since": event.since.isoformat()},
+            "client_overflow",
+            self._clock.received(event.received_at),
+        )
 
     def _reading(self, heard: Heard) -> Reading | Rejection:
         update, monotonic_s = heard

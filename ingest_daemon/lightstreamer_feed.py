@@ -2,16 +2,19 @@
 
 The library never blocks and never complains (its queues are unbounded, errors of listeners are swallowed, a
 closed WebSocket goes unnoticed until the keepalive runs out): listeners do next to nothing, and the rest
-is watched from outside.
+is watched from outside. How far its queues are behind is measured by marks that wait in them as updates do; a
+client that is too far behind is closed (docs/decisions/0004).
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from contextlib import suppress
+from datetime import datetime, timedelta
 from typing import Any
 
 from lightstreamer.client import (
@@ -19,14 +22,16 @@ from lightstreamer.client import (
     ConsoleLoggerProvider,
     ConsoleLogLevel,
     LightstreamerClient,
+    LoggerProvider,
     Subscription,
     SubscriptionListener,
 )
 
 from ingest_daemon.bounded_queue import BoundedQueue
 from ingest_daemon.clock import utc_now
-from ingest_daemon.feed import FIELDS, FeedEvent, Heard, SessionLost, UpdatesLost
+from ingest_daemon.feed import FIELDS, ClientOverflow, FeedEvent, Heard, SessionLost, UpdatesLost
 from ingest_daemon.link import CLOCK_ITEM, Connection
+from ingest_daemon.passage import NOTABLE_S, Mark, Overload, Passage, Position
 from ingest_daemon.reading import RawUpdate
 
 ITEMS_PER_SUBSCRIPTION = 50
@@ -36,6 +41,7 @@ STALLED_MS = 1000
 RECONNECT_MS = 1000
 CLOSE_TIMEOUT_S = 2.0
 FAREWELL_S = 0.1
+MARK_EVERY_S = 0.1
 
 logger = logging.getLogger(__name__)
 
@@ -43,8 +49,22 @@ logger = logging.getLogger(__name__)
 class LightstreamerFeed:
     """All channels of one adapter set in MERGE mode, each update as it comes."""
 
-    def __init__(self, server: str, adapter_set: str, queue: BoundedQueue[FeedEvent]) -> None:
-        LightstreamerClient.setLoggerProvider(ConsoleLoggerProvider(ConsoleLogLevel.WARN))
+    def __init__(
+        self,
+        server: str,
+        adapter_set: str,
+        queue: BoundedQueue[FeedEvent],
+        *,
+        now: Callable[[], datetime] = utc_now,
+        monotonic_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._passage = Passage()
+        self._overload = Overload()
+        self._queues = _Queues(self._passage)
+        LightstreamerClient.setLoggerProvider(self._queues)
+        self._now = now
+        self._monotonic_s = monotonic_s
+        self._marked_s = float("-inf")
         self._server = server
         self._adapter_set = adapter_set
         self._queue = queue
@@ -62,7 +82,7 @@ class LightstreamerFeed:
         client.connectionOptions.setStalledTimeout(STALLED_MS)
         client.connectionOptions.setReconnectTimeout(RECONNECT_MS)
         client.connectionOptions.setSlowingEnabled(False)
-        client.addListener(_ErrorListener(self._errors))
+        client.addListener(_ErrorListener(self._errors, self._queues))
         self._client = client
         others = [item for item in items if item != CLOCK_ITEM]
         self._subscribe([CLOCK_ITEM])
@@ -71,7 +91,14 @@ class LightstreamerFeed:
         client.connect()
 
     def connection(self) -> Connection:
-        """Asked of the client itself: its status callbacks queue up behind the updates."""
+        """Asked of the client itself: its status callbacks queue up behind the updates.
+
+        FAILED, too, when it is hopelessly behind: nothing but to close it bounds what waits inside it.
+        """
+        monotonic_s = self._monotonic_s()
+        self._send_mark(monotonic_s)
+        if self._overload.is_over(self._passage.waited_s(monotonic_s), monotonic_s):
+            return Connection.FAILED
         status = self._status()
         if status.startswith("CONNECTED:"):
             return Connection.CONNECTED
@@ -79,7 +106,15 @@ class LightstreamerFeed:
 
     def describe(self) -> str:
         """The client's status, and the server's last error."""
-        return " ".join([self._status(), *self._errors])
+        words = [self._status(), *self._errors]
+        if (waited_s := self._passage.waited_s(self._monotonic_s())) > NOTABLE_S:
+            words.append(f"{waited_s:.1f} s behind: more comes than this client can take")
+        return " ".join(words)
+
+    def behind_s(self, monotonic_s: float) -> float:
+        """All that the client has read before so many seconds is in the queue."""
+        self._send_mark(monotonic_s)
+        return self._passage.behind_s(monotonic_s)
 
     def tend(self) -> None:
         """Subscribe in halves what the server has refused: one bad item must not silence 49 good ones."""
@@ -99,6 +134,31 @@ class LightstreamerFeed:
     def close(self) -> None:
         """Disconnect, and wait (2 s at most) until the callbacks that were under way are through."""
         client, self._client = self._client, None
+        monotonic_s = self._monotonic_s()
+        position = self._passage.position()
+        is_behind = self._passage.waited_s(monotonic_s) > NOTABLE_S
+        since = self._now() - timedelta(seconds=self._passage.behind_s(monotonic_s))
+        self._disconnect(client)
+        # The client forgets what waits inside it.
+        if is_behind and position is not None:
+            self._tell_overflow(position, since)
+
+    def _tell_overflow(self, position: Position, since: datetime) -> None:
+        count = self._passage.missing_since(position)
+        if count:
+            logger.error(
+                "%(count)d lines that were received since %(since)s are lost: they waited inside the client"
+                " when it was closed",
+                {"count": count, "since": since.isoformat(timespec="milliseconds")},
+            )
+            self._queue.put(ClientOverflow(since, count, self._now()))
+
+    def _send_mark(self, monotonic_s: float) -> None:
+        if monotonic_s - self._marked_s >= MARK_EVERY_S and self._queues.are_known():
+            self._marked_s = monotonic_s
+            self._queues.send(self._passage.send(monotonic_s))
+
+    def _disconnect(self, client: Any) -> None:
         for listener in self._listeners:
             listener.tells_session_loss = False
         self._listeners.clear()
@@ -121,7 +181,9 @@ class LightstreamerFeed:
         subscription.setRequestedSnapshot("yes")
         # Without it the server keeps only the newest state of an item while it can't send.
         subscription.setRequestedBufferSize("unlimited")
-        listener = _UpdateListener(self._queue, self._refused, subscription, items == [CLOCK_ITEM])
+        listener = _UpdateListener(
+            self._queue, self._refused, self._passage, subscription, items == [CLOCK_ITEM], self._now
+        )
         self._listeners.append(listener)
         subscription.addListener(listener)
         self._client.subscribe(subscription)
@@ -134,6 +196,7 @@ class _UpdateListener(SubscriptionListener):  # type: ignore[misc]
         self,
         queue: BoundedQueue[FeedEvent],
         refused: deque[tuple[Any, str]],
+        passage: Passage,
         subscription: Any,
         tells_session_loss: bool,
         now: Callable[[], datetime] = utc_now,
@@ -142,12 +205,14 @@ class _UpdateListener(SubscriptionListener):  # type: ignore[misc]
         super().__init__()
         self._queue = queue
         self._refused = refused
+        self._passage = passage
         self._subscription = subscription
         self.tells_session_loss = tells_session_loss
         self._now = now
         self._monotonic_s = monotonic_s
 
     def onItemUpdate(self, update: Any) -> None:  # noqa: N802
+        self._passage.left += 1
         value = update.getValue
         self._queue.put(
             Heard(
@@ -179,9 +244,13 @@ class _UpdateListener(SubscriptionListener):  # type: ignore[misc]
 
 
 class _ErrorListener(ClientListener):  # type: ignore[misc]
-    def __init__(self, errors: deque[str]) -> None:
+    def __init__(self, errors: deque[str], queues: _Queues) -> None:
         super().__init__()
         self._errors = errors
+        self._queues = queues
+
+    def onListenStart(self) -> None:  # noqa: N802
+        self._queues.callbacks = asyncio.get_running_loop()
 
     def onServerError(self, code: int, message: str) -> None:  # noqa: N802
         self._errors.append(f"(error {code}: {message})")
@@ -196,3 +265,58 @@ class _EndListener(ClientListener):  # type: ignore[misc]
 
     def onStatusChange(self, status: str) -> None:  # noqa: N802
         self.is_disconnected = status == "DISCONNECTED"
+
+
+class _Queues(LoggerProvider):  # type: ignore[misc]
+    """The library's two queues: of lines that were read, and of callbacks. Each is an event loop's.
+
+    It asks its loggers whether it shall tell of each line, on the threads at the ends of the first queue: for
+    the category `stream` on the one that puts, for `protocol` on the one that takes.
+    """
+
+    def __init__(self, passage: Passage) -> None:
+        self.callbacks: asyncio.AbstractEventLoop | None = None
+        self._lines: asyncio.AbstractEventLoop | None = None
+        self._passage = passage
+        self._console = ConsoleLoggerProvider(ConsoleLogLevel.WARN)
+
+    def getLogger(self, category: str) -> Any:  # noqa: N802
+        console = self._console.getLogger(category)
+        if category == "lightstreamer.stream":
+            return _NoticingLogger(console, self._line_read)
+        if category == "lightstreamer.protocol":
+            return _NoticingLogger(console, self._line_taken)
+        return console
+
+    def are_known(self) -> bool:
+        """Whether a line has been taken and a callback made: before that nothing waits."""
+        return self._lines is not None and self.callbacks is not None
+
+    def send(self, mark: Mark) -> None:
+        """Let it go through both queues."""
+        assert self._lines is not None  # noqa: S101  the caller has asked
+        assert self.callbacks is not None  # noqa: S101
+        self._lines.call_soon_threadsafe(self.callbacks.call_soon_threadsafe, self._passage.passed, mark)
+
+    def _line_read(self) -> None:
+        self._passage.entered += 1
+
+    def _line_taken(self) -> None:
+        if self._lines is None:
+            with suppress(RuntimeError):
+                self._lines = asyncio.get_running_loop()
+
+
+class _NoticingLogger:
+    """A logger of the library that debugs nothing, and notices each time that it might."""
+
+    def __init__(self, console: Any, notice: Callable[[], None]) -> None:
+        self._console = console
+        self._notice = notice
+
+    def isDebugEnabled(self) -> bool:  # noqa: N802
+        self._notice()
+        return False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._console, name)

@@ -56,6 +56,8 @@ class Link:
         self._last_tick_ts: datetime | None = None
         self._last_tick: tuple[datetime, float] | None = None
         self._transitions: list[Transition] = []
+        self.behind = timedelta(0)
+        """How long an update may have waited before it counted as heard."""
 
     def heard(self, now: datetime) -> None:
         """An update has arrived, of whatever channel."""
@@ -75,11 +77,11 @@ class Link:
 
     def session_lost(self) -> None:
         """The session is gone: what happened since the last update will never be delivered."""
-        self._last_tick_ts = None
-        self._last_tick = None
-        self._connected_at = None
-        if self.state is not None and self._last_heard_at is not None:
-            self._enter(LinkState.DOWN, self._last_heard_at)
+        self._lose(self._silent_since())
+
+    def lost_since(self, at: datetime) -> None:
+        """What happened since `at` will never be delivered, though something later may have been."""
+        self._lose(at)
 
     def check(self, connection: Connection, now: datetime, monotonic_s: float) -> None:
         """Draw the conclusions from the connection's state and from silence."""
@@ -92,12 +94,22 @@ class Link:
         self._connected_at = None
         # A session that is gone is told by session_lost(); one that is only cut may come back without loss.
         if monotonic_s - self._last_connected_s > GRACE_S:
-            self._enter(LinkState.DOWN, self._last_heard_at or self._first_checked_at)
+            self._enter(LinkState.DOWN, self._silent_since() or self._first_checked_at)
 
     def transitions(self) -> list[Transition]:
         """The transitions since the last call, oldest first."""
         taken, self._transitions = self._transitions, []
         return taken
+
+    def _silent_since(self) -> datetime | None:
+        return None if self._last_heard_at is None else self._last_heard_at - self.behind
+
+    def _lose(self, since: datetime | None) -> None:
+        self._last_tick_ts = None
+        self._last_tick = None
+        self._connected_at = None
+        if self.state is not None and since is not None:
+            self._enter(LinkState.DOWN, since)
 
     def _check_silence(self, connected_at: datetime, connected_s: float, monotonic_s: float) -> None:
         if self.state is LinkState.LIVE and self._last_tick is not None:

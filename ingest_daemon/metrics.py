@@ -37,11 +37,19 @@ class Metrics:
             ["reason"],
             registry=registry,
         )
+        # Prometheus sees an increase only of what it has seen before.
+        for reason in ("client_overflow", "queue_overflow"):
+            self._rejected.labels(reason)
         self.reconnects = Counter(
             "peebot_reconnects", "Times that the connection to the server was made again.", registry=registry
         )
         self.queue_depth = Gauge(
             "peebot_queue_depth", "Updates in memory that are not stored yet.", registry=registry
+        )
+        self.client_lag = Gauge(
+            "peebot_client_lag_seconds",
+            "Time that an update may wait inside the client of the feed; it is looked at every 0.2 s.",
+            registry=registry,
         )
         self.spool_readings = Gauge(
             "peebot_spool_readings", "Readings in the spool on disk.", registry=registry

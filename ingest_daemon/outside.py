@@ -26,13 +26,15 @@ class Outside:
         heard_s: float | None = None,
         away_since_s: float | None = None,
         waiting: int = 0,
+        behind_s: float = 0.0,
     ) -> None:
         """Moments are monotonic seconds: when the newest live update came, since when the database is away.
 
-        `waiting`: updates in memory only.
+        `waiting`: updates in memory only. `behind_s`: how long an update may wait inside the feed's client.
         """
-        self.health.beat(Beat(monotonic_s, state, heard_s, away_since_s))
+        self.health.beat(Beat(monotonic_s, state, heard_s, away_since_s, behind_s))
         self.metrics.queue_depth.set(waiting)
+        self.metrics.client_lag.set(behind_s)
         if state is not None:
             self.metrics.feed_state(state)
         status = "starting" if state is None else state.value

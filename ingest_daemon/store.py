@@ -141,8 +141,8 @@ class Store:
             self._lost += count
             self._metrics.rejected("queue_overflow", count)
 
-    def flush(self, now: datetime | None, monotonic_s: float) -> bool:
-        """Confirm the link up to `now`; what does not get into the database goes to the disk.
+    def flush(self, now: datetime | None, monotonic_s: float, known_until: datetime | None = None) -> bool:
+        """Confirm the link up to `now`, or only to `known_until`; what the database refuses goes to the disk.
 
         True when nothing is in memory only. Raises what the storing thread has died of.
         """
@@ -153,7 +153,7 @@ class Store:
             self._put_damage(now)
             if monotonic_s - self._heartbeat_s >= HEARTBEAT_S:
                 self._heartbeat_s = monotonic_s
-                self._backlog.put(Portion(self._origin, seen_at=now))
+                self._backlog.put(Portion(self._origin, seen_at=known_until or now))
         if self._backlog.is_on_disk() or self._database_is_away(monotonic_s):
             self._move_to_disk(monotonic_s)
         self._show_depth()

@@ -77,6 +77,10 @@ class TlcpFeed:
         """What the reader does, or the last error."""
         return "closed" if self._reader is None else self._reader.doing
 
+    def behind_s(self, monotonic_s: float) -> float:
+        """Nothing waits here: it reads no more than it hands over."""
+        return 0.0
+
     def tend(self) -> None:
         """Nothing: the reader repairs by itself what can be repaired."""
 

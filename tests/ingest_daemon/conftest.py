@@ -45,6 +45,9 @@ class FakeFeed:
     def describe(self) -> str:
         return self.state.value
 
+    def behind_s(self, monotonic_s: float) -> float:
+        return 0.0
+
     def tend(self) -> None:
         self.tended += 1
 

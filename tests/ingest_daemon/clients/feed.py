@@ -9,7 +9,7 @@ import threading
 import time
 
 from ingest_daemon.bounded_queue import BoundedQueue
-from ingest_daemon.feed import Feed, FeedEvent, Heard, LineRejected, SessionLost, UpdatesLost
+from ingest_daemon.feed import ClientOverflow, Feed, FeedEvent, Heard, LineRejected, SessionLost, UpdatesLost
 from ingest_daemon.feed_keeper import FeedKeeper
 from ingest_daemon.link import Connection
 
@@ -39,6 +39,8 @@ def tell(event: FeedEvent) -> None:
             say("lost", item, count)
         case LineRejected(text, reason, _):
             say("rejected", reason, text)
+        case ClientOverflow(_, count, _):
+            say("overflow", count)
 
 
 def main() -> None:
