@@ -33,6 +33,7 @@ class FakeFeed:
         self.opened: list[Sequence[str]] = []
         self.tended = 0
         self.state = Connection.CONNECTED
+        self.behind = 0.0
 
     def open(self, items: Sequence[str]) -> None:
         assert not self.is_open
@@ -46,7 +47,7 @@ class FakeFeed:
         return self.state.value
 
     def behind_s(self, monotonic_s: float) -> float:
-        return 0.0
+        return self.behind
 
     def tend(self) -> None:
         self.tended += 1

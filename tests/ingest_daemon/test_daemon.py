@@ -15,7 +15,7 @@ import pytest
 from ingest_daemon.bounded_queue import BoundedQueue
 from ingest_daemon.clock import Clock, FeedClock, SystemClock, utc_now
 from ingest_daemon.daemon import Daemon
-from ingest_daemon.feed import FeedEvent, Heard, SessionLost, UpdatesLost
+from ingest_daemon.feed import ClientOverflow, FeedEvent, Heard, SessionLost, UpdatesLost
 from ingest_daemon.reading import RawUpdate
 from ingest_daemon.store import Store
 
@@ -126,6 +126,45 @@ def test_a_link_is_recorded_and_confirmed_again_and_again(
             wait_until(lambda: one(observer, seen) > before)  # noqa: B023
         queue.put(SessionLost())
         wait_until(lambda: one(observer, "SELECT state FROM link_interval WHERE ended_at IS NULL") == "DOWN")
+
+
+def test_a_link_is_confirmed_no_further_than_the_feed_has_come(
+    fake_feed: Any, queue: BoundedQueue[FeedEvent], database_url: str, observer: psycopg.Connection
+) -> None:
+    seen = "SELECT last_seen_at FROM link_interval WHERE ended_at IS NULL AND state = 'LIVE'"
+    with running(fake_feed, queue, database_url, SystemClock()):
+        wait_until(lambda: fake_feed.opened)
+        queue.put(heard("TIME_000001", utc_now()))
+        wait_until(lambda: one(observer, seen) is not None)
+        fake_feed.behind = 4.0
+        time.sleep(1.0)
+        late = one(observer, seen)
+        assert late is not None
+        time.sleep(1.0)
+        assert one(observer, seen) <= max(late, utc_now() - timedelta(seconds=4.0))
+        fake_feed.behind = 0.0
+        wait_until(lambda: one(observer, seen) > late + timedelta(seconds=2))
+
+
+def test_what_a_client_forgot_when_it_was_closed_is_counted_and_no_live_time_covers_it(
+    fake_feed: Any, queue: BoundedQueue[FeedEvent], database_url: str, observer: psycopg.Connection
+) -> None:
+    began, now = utc_now() - timedelta(seconds=20), utc_now()
+    since = now - timedelta(seconds=6)
+    tick = heard("TIME_000001", began)
+    queue.put(tick._replace(update=tick.update._replace(received_at=began)))
+    queue.put(heard("NODE3000005", now))
+    queue.put(ClientOverflow(since, 12_345, now))
+    with running(fake_feed, queue, database_url, SystemClock()):
+        wait_until(lambda: one(observer, "SELECT count(*) FROM rejected_reading"))
+        wait_until(lambda: one(observer, "SELECT count(*) FROM link_interval") == 2)
+    row = observer.execute("SELECT item_id, reason, fields, received_at FROM rejected_reading").fetchone()
+    fields = {"count": 12_345, "seconds": 6.0, "since": since.isoformat()}
+    assert row == ("*", "client_overflow", fields, now)
+    links = observer.execute("SELECT state, started_at, ended_at FROM link_interval ORDER BY started_at")
+    live, down = links.fetchall()
+    assert live == ("LIVE", began, since)
+    assert down[:2] == ("DOWN", since)
 
 
 def test_updates_that_the_server_skipped_are_counted(

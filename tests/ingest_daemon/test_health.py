@@ -50,5 +50,9 @@ def test_a_database_that_restarts_does_not_make_the_daemon_unready() -> None:
     assert asked(Beat(999.9, LIVE, 999.0, 990.0))[0]
 
 
+def test_how_far_the_client_is_behind_is_said() -> None:
+    assert asked(Beat(999.9, LIVE, 999.0, None, 4.26))[1]["behind_s"] == 4.3
+
+
 def test_a_daemon_whose_main_loop_never_ran_is_not_ready() -> None:
     assert not Health(0.0).answer(STUCK_S + 1)[0]

@@ -50,6 +50,24 @@ def test_a_tick_of_class_24_is_acquisition_of_signal() -> None:
     live_since_1()
 
 
+def test_what_was_forgotten_from_a_moment_on_is_down_from_there_whatever_was_heard_later() -> None:
+    story = live_since_1()
+    story.tick(9)
+    story.link.lost_since(at(4))
+    assert story.told() == [(DOWN, 4)]
+    # The clock may come back as it was: the station's next tick is needed, and a first one will do.
+    story.tick(10, ts=9)
+    assert story.told() == [(LIVE, 10)]
+
+
+def test_a_lost_session_is_down_from_the_arrival_of_the_last_update_however_long_it_then_waited() -> None:
+    story = live_since_1()
+    story.tick(9)
+    story.link.behind = timedelta(seconds=3)
+    story.link.session_lost()
+    assert story.told() == [(DOWN, 6)]
+
+
 def test_a_tick_of_another_class_is_loss_of_signal_at_once() -> None:
     story = live_since_1()
     story.tick(2, status=1)

@@ -27,6 +27,7 @@ def test_every_metric_of_the_contract_is_there_before_anything_happens() -> None
         "peebot_received_total", "peebot_stored_total", "peebot_duplicates_total", "peebot_queue_depth",
         "peebot_spool_readings", "peebot_spool_bytes", "peebot_event_lag_seconds",
         "peebot_receive_lag_seconds", "peebot_feed_state", "peebot_reconnects_total",
+        "peebot_client_lag_seconds",
         "peebot_copy_seconds_count", "peebot_copy_seconds_bucket", "process_resident_memory_bytes",
     }  # fmt: skip
 
@@ -39,6 +40,12 @@ def test_rejections_are_counted_by_reason() -> None:
     samples = scraped(metrics)
     assert samples["peebot_rejected_total.value_missing"] == 2
     assert samples["peebot_rejected_total.queue_overflow"] == 41
+
+
+def test_losses_are_zero_before_the_first_so_that_it_is_an_increase() -> None:
+    samples = scraped(Metrics())
+    assert samples["peebot_rejected_total.client_overflow"] == 0
+    assert samples["peebot_rejected_total.queue_overflow"] == 0
 
 
 def test_exactly_one_state_of_the_feed_is_set_once_it_is_known() -> None:

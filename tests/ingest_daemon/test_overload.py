@@ -53,7 +53,6 @@ def test_overload_of_the_official_client_is_bounded_counted_and_never_live(
         told = connection.execute(
             "SELECT sum((fields ->> 'count')::int) FROM rejected_reading WHERE reason = 'client_overflow'"
         ).fetchone()
-    print("DETAIL", len(station.sent), len(missing), told, down, memory_mb, most_mb)
     unexplained = [ts for ts in missing.values() if not any(a - SLACK <= ts <= b + SLACK for a, b in down)]
     assert not unexplained, f"{len(unexplained)} of {len(missing)}: {unexplained[:3]}, down: {down}"
     assert told is not None
