@@ -3,12 +3,13 @@
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dagster as dg
 import psycopg
 
+from peebot_dagster.defs.health import result as check_result
 from peebot_dagster.defs.labels import GROUP, OWNERS, table_metadata
 from peebot_dagster.defs.partitions import DAYS, HOURS, hour_key, steps
 from peebot_dagster.defs.resources import Store
@@ -16,6 +17,7 @@ from peebot_dagster.defs.telemetry import telemetry_minute, telemetry_reading
 from peebot_dagster.detection import detect_span, record_failure
 from peebot_dagster.detectors.detector import Detector
 from peebot_dagster.events import event_counts, latest_events
+from peebot_dagster.heard import CHANNELS_HEARD, heard
 from peebot_dagster.store import HOUR, coverage
 
 RAN_WITHOUT_ERROR = "ran_without_error"
@@ -41,7 +43,15 @@ def detector_asset(detector: Detector) -> dg.AssetsDefinition:
                 RAN_WITHOUT_ERROR,
                 asset=events_key(detector),
                 description="The detector's last run, live or in a backfill, ended without an error.",
-            )
+            ),
+            dg.AssetCheckSpec(
+                CHANNELS_HEARD,
+                asset=events_key(detector),
+                description=(
+                    "In the last 24 h, when most of them were heard: a good reading of one of its channels "
+                    "at least, and of each that had one on each of the seven days before."
+                ),
+            ),
         ],
         group_name=GROUP,
         owners=OWNERS,
@@ -99,10 +109,14 @@ def detector_asset(detector: Detector) -> dg.AssetsDefinition:
                 numbers = {**counts, "signal_coverage": known.get(hour, 0.0)}
                 context.add_asset_metadata(numbers, partition_key=hour_key(hour))
             table = events_table(connection, detector, window.end)
+            channels = heard(connection, detector, datetime.now(UTC))
         context.add_asset_metadata({"latest_events": table}, partition_key=hour_key(window.end - HOUR))
         yield dg.MaterializeResult(
             metadata={"new_by_run": new, "updated_by_run": updated, "retracted_by_run": retracted},
-            check_results=[dg.AssetCheckResult(check_name=RAN_WITHOUT_ERROR, passed=True)],
+            check_results=[
+                dg.AssetCheckResult(check_name=RAN_WITHOUT_ERROR, passed=True),
+                check_result(channels, events_key(detector)),
+            ],
         )
 
     return events

@@ -45,10 +45,10 @@ def asset_of(verdict: Verdict) -> dg.AssetKey:
     return _ASSETS[verdict.check]
 
 
-def evaluation(verdict: Verdict) -> dg.AssetCheckEvaluation:
-    """The verdict as a sensor reports it, without a run."""
+def evaluation(verdict: Verdict, asset: dg.AssetKey | None = None) -> dg.AssetCheckEvaluation:
+    """The verdict as a sensor reports it, without a run; `asset` where the check is not of feed or tank."""
     return dg.AssetCheckEvaluation(
-        asset_key=asset_of(verdict),
+        asset_key=asset or asset_of(verdict),
         check_name=verdict.check,
         passed=verdict.level == "fine",
         severity=dg.AssetCheckSeverity.ERROR if verdict.level == "error" else dg.AssetCheckSeverity.WARN,
@@ -57,9 +57,9 @@ def evaluation(verdict: Verdict) -> dg.AssetCheckEvaluation:
     )
 
 
-def result(verdict: Verdict) -> dg.AssetCheckResult:
+def result(verdict: Verdict, asset: dg.AssetKey | None = None) -> dg.AssetCheckResult:
     """The verdict as a run tells it."""
-    told = evaluation(verdict)
+    told = evaluation(verdict, asset)
     return dg.AssetCheckResult(
         asset_key=told.asset_key,
         check_name=told.check_name,

@@ -13,11 +13,13 @@ import dagster as dg
 import psycopg
 
 from peebot_dagster.defs.detectors import RAN_WITHOUT_ERROR, events_key, events_table, hour_counts
+from peebot_dagster.defs.health import evaluation
 from peebot_dagster.defs.partitions import HOURS, hour_key, steps
 from peebot_dagster.defs.posts import SETTINGS_ERRORS, posting_complaint, posting_is_due, posts_job
 from peebot_dagster.defs.resources import Store
 from peebot_dagster.detection import detect_span, last_error, record_failure
 from peebot_dagster.detectors.detector import Detector
+from peebot_dagster.heard import heard
 from peebot_dagster.looks import QUICKEST, Agenda, Looks
 from peebot_dagster.store import HOUR, contiguous_spans
 from peebot_dagster.unreported import Unreported
@@ -157,12 +159,15 @@ class LiveDetection:
             changed = self._unreported.take(name, REPORTED_HOURS_PER_TICK)
             try:
                 materializations = _materializations(self._connection, detector, changed)
+                channels = heard(self._connection, detector, self.clock()) if materializations else None
             except psycopg.Error:
                 self._unreported.add(name, changed)
                 raise
             reports += materializations
             error = last_error(self._connection, detector)
-            # The UI shows a check for the latest materialisation only, so it goes along with each.
+            # The UI shows a check for the latest materialisation only, so they go along with each.
+            if channels is not None:
+                reports.append(evaluation(channels, events_key(detector)))
             if materializations or error != self._errors_before[name]:
                 reports.append(_check(detector, error))
         self._connection.commit()

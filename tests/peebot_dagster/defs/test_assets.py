@@ -13,6 +13,7 @@ from peebot_dagster.defs.partitions import hour_key
 from peebot_dagster.defs.resources import Store
 from peebot_dagster.defs.telemetry import telemetry_minute
 from peebot_dagster.detectors.detector import Detector
+from peebot_dagster.heard import CHANNELS_HEARD
 
 StoreReadings = Callable[[Sequence[tuple[datetime, float]]], None]
 SayLive = Callable[[datetime, datetime], None]
@@ -97,10 +98,10 @@ def test_a_range_is_one_run_and_each_hour_has_its_own_numbers(
         metadata_of(postgres_instance, telemetry_minute.key, day + i * HOUR)["readings"] for i in range(3)
     ] == [2, 1, 0]
     assert len(postgres_instance.get_runs()) == 1
-    check = dg.AssetCheckKey(EVENTS, RAN_WITHOUT_ERROR)
-    summary = postgres_instance.get_latest_asset_check_evaluation_record(check)
-    assert summary is not None
-    assert summary.status.value == "SUCCEEDED"
+    for name in (RAN_WITHOUT_ERROR, CHANNELS_HEARD):
+        summary = postgres_instance.get_latest_asset_check_evaluation_record(dg.AssetCheckKey(EVENTS, name))
+        assert summary is not None
+        assert summary.status.value == "SUCCEEDED"
 
 
 @pytest.mark.usefixtures("one_day")

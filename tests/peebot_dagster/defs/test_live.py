@@ -9,12 +9,14 @@ import dagster as dg
 import psycopg
 import pytest
 
+from peebot_dagster.defs.detectors import RAN_WITHOUT_ERROR
 from peebot_dagster.defs.live import live_detection_sensors
 from peebot_dagster.defs.partitions import hour_key
 from peebot_dagster.defs.posts import posts_job
 from peebot_dagster.defs.resources import Store
 from peebot_dagster.detection import stale_hours
 from peebot_dagster.detectors.detector import Detector
+from peebot_dagster.heard import CHANNELS_HEARD
 from peebot_dagster.looks import HOURS_PER_LOOK
 
 StoreReadings = Callable[..., None]
@@ -54,7 +56,12 @@ def skip_reason(result: dg.SensorResult) -> str:
 
 
 def checks(result: dg.SensorResult) -> dict[dg.AssetKey, dg.AssetCheckEvaluation]:
-    return {e.asset_key: e for e in result.asset_events if isinstance(e, dg.AssetCheckEvaluation)}
+    """Whether the detectors ran without an error."""
+    return {
+        e.asset_key: e
+        for e in result.asset_events
+        if isinstance(e, dg.AssetCheckEvaluation) and e.check_name == RAN_WITHOUT_ERROR
+    }
 
 
 def test_a_tick_stores_the_event_and_reports_the_hour_it_belongs_to(
@@ -201,6 +208,25 @@ def number_of_events(connection: psycopg.Connection) -> int:
     ((count,),) = connection.execute("SELECT count(*) FROM detected_event").fetchall()
     connection.rollback()
     return int(count)
+
+
+def test_a_detector_whose_channels_have_died_on_a_live_link_is_reported_with_a_warning(
+    connection: psycopg.Connection, store_readings: StoreReadings, tick: Tick, jump: Detector
+) -> None:
+    now = datetime.now(UTC)
+    connection.execute(
+        "INSERT INTO link_interval (source, state, started_at, last_seen_at)"
+        " VALUES ('isslive', 'LIVE', %s, %s)",
+        (now - 48 * HOUR, now),
+    )
+    store_readings([(now - 30 * HOUR, 5)])
+    store_readings([(now - MINUTE, 16)], "NODE3000004")
+
+    (check,) = [e for e in tick(jump).asset_events if getattr(e, "check_name", "") == CHANNELS_HEARD]
+
+    assert isinstance(check, dg.AssetCheckEvaluation)
+    assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert "NODE3000005" in (check.description or "")
 
 
 def test_readings_of_other_channels_give_no_reason_to_look(
