@@ -6,10 +6,13 @@ import hashlib
 import time
 from datetime import datetime, timedelta
 
+import psycopg
+from psycopg.conninfo import make_conninfo
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from peebot_local.dagster_api import Backfill, BackfillState, DagsterApi
+from peebot_local.database import dagster_database, describe, mendable
 from peebot_local.errors import MendableError
 from peebot_local.interruption import StopRequested
 from peebot_local.partitions import VARIABLE
@@ -19,6 +22,19 @@ RESUMED_WITHIN = timedelta(days=1)
 
 _POLL_S = 1.0
 _LINE_EVERY_S = 30.0
+
+
+def require_same_dagster(ui_url: str, database_url: str) -> None:
+    """MendableError when the webserver's Dagster is not the one beside the database of `database_url`."""
+    newest = DagsterApi(ui_url).newest_run()
+    url = make_conninfo(database_url, dbname=dagster_database(database_url))
+    known = "SELECT FROM runs WHERE run_id = %s" if newest else "SELECT WHERE NOT EXISTS (SELECT FROM runs)"
+    with mendable(url), psycopg.connect(url) as connection:
+        if connection.execute(known, (newest,) if newest else None).fetchone() is None:
+            raise MendableError(
+                f"Dagster's webserver at {ui_url} works on another database than {describe(url)}; "
+                "correct --ui (or PEEBOT_UI_URL), or PEEBOT_DATABASE_URL"
+            )
 
 
 def backfilled_assets() -> list[str]:
@@ -55,7 +71,7 @@ def run_backfill(
     if start < first_partition:
         raise MendableError(
             f"--from {start:%F %R} is before Dagster's first hour, {first_partition:%F %R} UTC; begin there, "
-            f"or start './peebot up' with an earlier {VARIABLE}"
+            f"or start PeeBot with an earlier {VARIABLE}"
         )
     api = DagsterApi(ui_url)
     span = f"{start:%F %R} to {end:%F %R} UTC"

@@ -24,6 +24,7 @@ mutation Reload($location: String!) {
   reloadRepositoryLocation(repositoryLocationName: $location) { __typename }
 }
 """
+_NEWEST_RUN = "{ runsOrError(limit: 1) { ... on Runs { results { runId } } } }"
 _LAUNCH = """
 mutation Launch($backfill: LaunchBackfillParams!) {
   launchPartitionBackfill(backfillParams: $backfill) {
@@ -128,9 +129,14 @@ class Backfill:
 
 @dataclass(frozen=True)
 class DagsterApi:
-    """The webserver at `ui_url`."""
+    """The webserver at `ui_url`, which does not end with a slash."""
 
     ui_url: str
+
+    def newest_run(self) -> str | None:
+        """The id of the run that was made last; None when there is none."""
+        runs = self._ask(_NEWEST_RUN, {})["runsOrError"].get("results", [])
+        return str(runs[0]["runId"]) if runs else None
 
     def launch_backfill(
         self, assets: Sequence[str], start: datetime, end: datetime, title: str, code: str
@@ -207,7 +213,7 @@ class DagsterApi:
         )
 
     def _ask(self, query: str, variables: dict[str, Any]) -> dict[str, Any]:
-        request = urllib.request.Request(  # noqa: S310  always http on loopback
+        request = urllib.request.Request(  # noqa: S310  http or https, as Settings says
             f"{self.ui_url}/graphql",
             data=json.dumps({"query": query, "variables": variables}).encode(),
             headers={"Content-Type": "application/json"},
@@ -222,7 +228,8 @@ class DagsterApi:
             ) from error
         except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
             raise MendableError(
-                f"Dagster's webserver at {self.ui_url} does not answer ({error}); is './peebot up' running?"
+                f"Dagster's webserver at {self.ui_url} does not answer ({error}); start it, "
+                "or say where it is: --ui or PEEBOT_UI_URL"
             ) from error
         if answer.get("errors"):
             raise MendableError(f"Dagster refuses the request: {answer['errors'][0]['message']}")

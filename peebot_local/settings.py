@@ -21,6 +21,7 @@ ENVIRONMENT = {
     "database_url": "PEEBOT_DATABASE_URL",
     "feed_url": "PEEBOT_FEED_URL",
     "ui_port": "PEEBOT_UI_PORT",
+    "ui_url": "PEEBOT_UI_URL",
     "live_port": "PEEBOT_LIVE_PORT",
     "code_server_port": "PEEBOT_CODE_SERVER_PORT",
     "metrics_port": "PEEBOT_METRICS_PORT",
@@ -28,7 +29,10 @@ ENVIRONMENT = {
 
 
 class Settings(BaseModel):
-    """Where state lives, which database and feed are used, and the ports (all on loopback)."""
+    """Where state lives, which database and feed are used, and the ports (all on loopback).
+
+    `ui_url` is that of a webserver which somebody else runs.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -36,6 +40,7 @@ class Settings(BaseModel):
     database_url: SecretStr | None = None
     feed_url: str = Field(default=NASA_FEED, pattern="^https?://[^/]")
     ui_port: int | None = Field(default=None, ge=1, le=65535)
+    ui_url: str | None = Field(default=None, pattern="^https?://[^/]")
     live_port: int | None = Field(default=None, ge=1, le=65535)
     code_server_port: int | None = Field(default=None, ge=1, le=65535)
     metrics_port: int | None = Field(default=None, ge=1, le=65535)

@@ -53,14 +53,30 @@ def backfill(
     anew: Annotated[
         bool, typer.Option("--anew", help="Compute all of it, even if a part was just computed.")
     ] = False,
+    ui: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Dagster's webserver, or PEEBOT_UI_URL.  [default: that of the running `up`;"
+            " with PEEBOT_DATABASE_URL http://127.0.0.1:3000]",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
-    """Recompute telemetry_minute and all events of a span by a Dagster backfill of the running `up`."""
-    from peebot_local.backfill import run_backfill
-    from peebot_local.open_store import running_store
+    """Recompute telemetry_minute and all events of a span by a Dagster backfill of the running PeeBot."""
+    from peebot_local.backfill import require_same_dagster, run_backfill
+    from peebot_local.open_store import require_store, running_store
     from peebot_local.partitions import first_partition
+    from peebot_local.settings import UI_PORT
 
-    running = running_store(settings_of_environment())
-    if running is None or running.state.ui_url is None:
+    settings = settings_of_environment({"PEEBOT_UI_URL": ui} if ui else {})
+    running = running_store(settings)
+    if settings.ui_url is not None or (running is None and settings.database_url is not None):
+        ui_url = (settings.ui_url or f"http://127.0.0.1:{settings.ui_port or UI_PORT}").rstrip("/")
+        require_same_dagster(ui_url, require_store(settings))
+    elif running is not None and running.state.ui_url is not None:
+        ui_url = running.state.ui_url
+    else:
         raise MendableError("no Dagster runs here; start './peebot up' (or demo) and wait for its UI")
-    first_hour = first_partition({**os.environ, **running.state.environment})
-    run_backfill(running.state.ui_url, start, end, first_hour, datetime.now(UTC), console(), anew)
+    first_hour = first_partition({**os.environ, **(running.state.environment if running else {})})
+    run_backfill(ui_url, start, end, first_hour, datetime.now(UTC), console(), anew)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -39,9 +40,9 @@ Year = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON value on one line.")]
 
 
-def settings_of_environment() -> Settings:
-    """The settings that the environment gives."""
-    return Settings.from_environment(os.environ)
+def settings_of_environment(more: Mapping[str, str] | None = None) -> Settings:
+    """The settings that the environment gives; those of `more` count before it."""
+    return Settings.from_environment({**os.environ, **(more or {})})
 
 
 def console() -> Console:

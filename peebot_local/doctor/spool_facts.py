@@ -17,7 +17,7 @@ def spool_facts(
     settings: Settings, environment: Mapping[str, str], metrics_url: str | None = None
 ) -> SpoolFacts:
     """What waits; `metrics_url` is that of a runner's daemon, else it is where `serve ingest` has it."""
-    url = metrics_url or _metrics_url(environment.get("PEEBOT_METRICS_HOST"), settings.metrics_port)
+    url = metrics_url or metrics_url_of(environment.get("PEEBOT_METRICS_HOST"), settings.metrics_port)
     sought = _folders(settings.home, environment.get("PEEBOT_SPOOL"))
     seen = [folder for folder in sought if _is_there(folder)]
     return SpoolFacts(
@@ -29,7 +29,8 @@ def spool_facts(
     )
 
 
-def _metrics_url(host: str | None, port: int | None) -> str:
+def metrics_url_of(host: str | None, port: int | None) -> str:
+    """Where a daemon on that host (of PEEBOT_METRICS_HOST) tells its metrics."""
     host = host or LOOPBACK
     with suppress(ValueError):  # It may be a name.
         address = ip_address(host)

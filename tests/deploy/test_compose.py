@@ -40,7 +40,7 @@ def test_each_service_is_bounded_hardened_and_comes_back(name: str) -> None:
     assert service["logging"]["options"]["max-size"]
     if name == "migrate":
         assert service["restart"].startswith("on-failure")
-    elif name in ("backup", "doctor"):
+    elif name in ("backup", "doctor", "admin"):
         assert service["restart"] == "no"
     else:
         assert service["restart"] == "unless-stopped"
@@ -87,7 +87,7 @@ def test_each_process_has_its_own_login_and_only_jobs_the_owners() -> None:
         held = {secret for secret in SERVICES[name]["secrets"] if secret.endswith("_url")}
         assert held == {given[name]} or name == "migrate", name
     assert given == {
-        **dict.fromkeys(("migrate", "backup", "doctor"), "database_url"),
+        **dict.fromkeys(("migrate", "backup", "doctor", "admin"), "database_url"),
         "ingest": "ingest_url",
         **dict.fromkeys(("code-server", "dagster-daemon", "webserver"), "dagster_url"),
         "webserver-public": "dagster_reader_url",
@@ -107,17 +107,31 @@ def test_each_command_is_one_that_peebot_has() -> None:
     from peebot_local.settings import Settings
 
     settings = Settings.from_environment({"PEEBOT_DATABASE_URL": "postgresql://db/peebot"})
-    for name in OURS - {"migrate", "backup", "doctor"}:
+    for name in OURS - {"migrate", "backup", "doctor", "admin"}:
         assert SERVICES[name]["entrypoint"] == ["peebot"]
         verb, process, *_ = SERVICES[name]["command"]
         assert verb == "serve"
         served(process, settings, {})
 
 
+def test_the_owners_commands_find_the_other_services() -> None:
+    from peebot_local.doctor.spool_facts import metrics_url_of
+    from peebot_local.settings import Settings
+
+    service = SERVICES["admin"]
+    assert (service["entrypoint"], service["profiles"]) == (["peebot"], ["admin"])
+    given = {variable: text for variable, text in service["environment"].items() if "${" not in text}
+    settings = Settings.from_environment(given)
+    assert settings.ui_url == f"http://webserver:{SERVICES['webserver']['command'][5]}"
+    asked = metrics_url_of(service["environment"]["PEEBOT_METRICS_HOST"], settings.metrics_port)
+    assert asked == SERVICES["code-server"]["environment"]["PEEBOT_ALERT_METRICS"]
+    assert service["volumes"] == ["backup:/var/lib/peebot/backup:ro"]
+
+
 def test_a_backup_is_made_only_when_asked_for_and_stays_when_its_container_goes() -> None:
     service = SERVICES["backup"]
     assert service["profiles"] == ["backup"]
-    assert {name for name, other in SERVICES.items() if "profiles" in other} == {"backup", "doctor"}
+    assert {name for name, other in SERVICES.items() if "profiles" in other} == {"backup", "doctor", "admin"}
     assert service["volumes"] == ["backup:/backup"]
     assert "backup" in COMPOSE["volumes"]
     # An empty volume takes its owner from the image's folder, and PeeBot's user writes to it.

@@ -12,7 +12,7 @@ import yaml
 
 from peebot_dagster.ingest_metrics import METRICS_VARIABLE
 from peebot_local.logins import ROLES
-from peebot_local.serve import served
+from peebot_local.serve import METRICS_PORT, served
 from peebot_local.settings import Settings
 from tests.deploy.chart import deployment_of, values_of
 
@@ -89,6 +89,7 @@ def test_each_process_has_a_login_of_its_own() -> None:
     }
     assert given == {
         "peebot-migrate": ["peebot-owner"],
+        "peebot-admin": ["peebot-owner"],
         "peebot-ingest": ["peebot-ingest"],
         "peebot-live": ["peebot-reader"],
         "peebot-webserver-public": ["peebot-dagster-reader"],
@@ -96,7 +97,7 @@ def test_each_process_has_a_login_of_its_own() -> None:
     }
 
 
-@pytest.mark.parametrize("name", sorted(WORKLOADS.keys() - {"peebot-migrate"}))
+@pytest.mark.parametrize("name", sorted(WORKLOADS.keys() - {"peebot-migrate", "peebot-admin"}))
 def test_each_command_is_one_that_peebot_has(name: str) -> None:
     program, verb, process, *_ = container_of(WORKLOADS[name])["command"]
     assert (program, verb) == ("peebot", "serve")
@@ -120,6 +121,21 @@ def test_the_migration_makes_the_login_of_each_process() -> None:
         "PEEBOT_DAGSTER_READER_URL": "peebot-dagster-reader",
         "PEEBOT_READER_URL": "peebot-reader",
     }
+
+
+def test_the_owners_commands_end_with_their_hour_and_are_let_in_where_they_ask() -> None:
+    admin = container_of(WORKLOADS["peebot-admin"])
+    assert admin["command"] == ["sleep", "3600"]
+    given = {variable["name"]: variable["value"] for variable in admin["env"]}
+    labels = pod_of(WORKLOADS["peebot-admin"])["metadata"]["labels"]
+    policies = {item["metadata"]["name"]: item["spec"] for item in of_kind("NetworkPolicy")}
+    ui = yaml.safe_load((FOLDER.parent / "helm" / "values.yaml").read_text("utf-8"))["dagsterWebserver"]
+    assert given["PEEBOT_UI_URL"] == f"http://{RELEASE}-{ui['nameOverride']}:{ui['service']['port']}"
+    for policy, port in (("peebot-ui", ui["service"]["port"]), ("peebot-metrics", METRICS_PORT)):
+        (rule,) = policies[policy]["ingress"]
+        let_in = [peer["podSelector"] for peer in rule["from"] if "podSelector" in peer]
+        assert any(matches(selector, labels) for selector in let_in)
+        assert [entry["port"] for entry in rule["ports"]] == [port]
 
 
 def test_two_ingest_daemons_stand_by_for_each_other_on_different_hosts() -> None:
@@ -187,7 +203,8 @@ def test_both_kinds_of_code_server_may_read_the_metrics() -> None:
     (rule,) = policies["peebot-metrics"]["ingress"]
     let_in = [source["podSelector"] for source in rule["from"] if "podSelector" in source]
     # The very pods to which the policies of the code servers apply.
-    assert let_in == [policies[name]["podSelector"] for name in ("peebot-code-server", "peebot-forked-runs")]
+    for name in ("peebot-code-server", "peebot-forked-runs"):
+        assert policies[name]["podSelector"] in let_in
     assert matches(let_in[1], pod_of(WORKLOADS["peebot-code-server"])["metadata"]["labels"])
 
 

@@ -160,6 +160,44 @@ def test_whom_to_alert_comes_by_a_credential_and_only_when_asked_for() -> None:
     assert [f"%d/{line.split(':')[0]}" for line in service["LoadCredential"]] == [path]
 
 
+def admin_at(folder: Path, python: str, etc: Path) -> Path:
+    """deploy/peebot-admin as it is on a server whose folders are these."""
+    script = (ROOT / "deploy" / "peebot-admin").read_text("utf-8")
+    copy = folder / "peebot-admin"
+    copy.write_text(script.replace(f"{INSTALLED}/.venv/bin/python", python).replace("/etc/peebot", str(etc)))
+    copy.chmod(0o755)
+    return copy
+
+
+def test_the_owners_commands_have_the_units_settings_and_run_nothing_of_that_file(tmp_path: Path) -> None:
+    (tmp_path / "peebot.env").write_text(
+        '# a comment\nPEEBOT_UI_PORT=3100\nPEEBOT_POSTS="x bluesky"\n'
+        "PEEBOT_FEED=$(touch ran)\nPEEBOT_LIVE_PORT=1"
+    )
+    (tmp_path / "python").write_text('#!/bin/sh\nenv; echo "arguments: $*"\n')
+    (tmp_path / "python").chmod(0o755)
+    admin = admin_at(tmp_path, str(tmp_path / "python"), tmp_path)
+    environment = {"PATH": os.environ["PATH"], "PEEBOT_LIVE_PORT": "3111"}
+    told = subprocess.run(
+        [admin, "mute", "--for", "2h"],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    assert {
+        "PEEBOT_UI_PORT=3100",
+        "PEEBOT_POSTS=x bluesky",
+        "PEEBOT_FEED=$(touch ran)",
+        "PEEBOT_LIVE_PORT=3111",
+        "PEEBOT_HOME=/var/lib/peebot",
+        f"PEEBOT_DATABASE_URL_FILE={tmp_path}/database_url",
+        "arguments: -P -m peebot_local mute --for 2h",
+    } <= set(told)
+    assert not (tmp_path / "ran").exists()
+
+
 def wait_for(
     condition: Callable[[], bool], running: list[subprocess.Popen[bytes]], timeout_s: float = 120
 ) -> None:
@@ -248,6 +286,25 @@ def test_each_unit_runs_as_an_ordinary_user_on_a_file_system_that_it_may_not_wri
             assert re.search(r"^CapBnd:\s+0+$", status, re.M)
             assert re.search(r"^CapEff:\s+0+$", status, re.M)
             assert not re.search(r"^Uid:.*\b0\b", status, re.M)
+        assert "Nothing is posted until" in _owner_says(sandbox, ports, "mute", "--for", "2h")
+        assert "Posting goes on" in _owner_says(sandbox, ports, "unmute")
+        assert '"readings":0' in _owner_says(sandbox, ports, "status", "--json")
+        hour = ("--from", "2025-03-01T00:00", "--to", "2025-03-01T01:00")
+        assert "Done: " in _owner_says(sandbox, ports, "backfill", *hour)
+
+
+def _owner_says(sandbox: Sandbox, ports: dict[str, int], *command: str) -> str:
+    """What a command of docs/operations.md prints, given as there."""
+    (sandbox.etc / "peebot.env").write_text(f"PEEBOT_UI_PORT={ports['ui']}\n")
+    ended = subprocess.run(
+        [admin_at(sandbox.folder, sys.executable, sandbox.etc), *command],
+        env={"PATH": os.environ["PATH"], "PEEBOT_HOME": str(sandbox.folder / "owner")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
 
 
 def _heart_beats(database_url: str, state: Path) -> bool:

@@ -10,14 +10,18 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 from rich.console import Console
 
 from peebot_dagster.detectors.urine_tank import UrineTankDetector
-from peebot_local.backfill import TextProgress, backfilled_assets, run_backfill
+from peebot_local.backfill import TextProgress, backfilled_assets, require_same_dagster, run_backfill
 from peebot_local.dagster_api import BackfillState, DagsterApi
+from peebot_local.database import dagster_database, migrate_databases
 from peebot_local.embedded_postgres import free_port
 from peebot_local.errors import MendableError
 from peebot_local.partitions import first_partition
@@ -123,10 +127,12 @@ def _serving(respond: Callable[[bytes], tuple[int, bytes]]) -> Iterator[str]:
     server = HTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 def test_a_span_before_the_first_partition_names_it_and_the_variable() -> None:
@@ -260,6 +266,28 @@ def test_without_a_terminal_a_line_now_and_then_tells_what_is_left() -> None:
 def test_a_webserver_that_is_away_is_said_to_be() -> None:
     with pytest.raises(MendableError, match="does not answer"):
         DagsterApi(f"http://127.0.0.1:{free_port()}").backfill_state("x")
+
+
+def test_the_webserver_of_another_database_is_refused(database_url: str, tmp_path: Path) -> None:
+    migrate_databases(database_url, tmp_path)
+    dagsters = make_conninfo(database_url, dbname=dagster_database(database_url))
+
+    def ask(newest_run: str | None) -> None:
+        runs = [{"runId": newest_run}] if newest_run else []
+        answer = json.dumps({"data": {"runsOrError": {"results": runs}}}).encode()
+        with _serving(lambda _: (200, answer)) as url:
+            require_same_dagster(url, database_url)
+
+    ask(None)
+    with pytest.raises(MendableError, match=r"works on another database than .*_dagster"):
+        ask("theirs")
+    with psycopg.connect(dagsters) as connection:
+        connection.execute(
+            "INSERT INTO runs (run_id, pipeline_name, status, run_body) VALUES ('ours', 'x', 'SUCCESS', '')"
+        )
+    ask("ours")
+    with pytest.raises(MendableError, match="works on another database"):
+        ask(None)
 
 
 def test_dagsters_first_hour_is_that_of_its_environment_or_its_default() -> None:

@@ -8,7 +8,7 @@ from threading import Thread
 
 import pytest
 
-from peebot_local.doctor.spool_facts import _metrics_url, spool_facts
+from peebot_local.doctor.spool_facts import metrics_url_of, spool_facts
 from peebot_local.settings import Settings
 
 
@@ -25,8 +25,8 @@ from peebot_local.settings import Settings
     ],
 )
 def test_the_daemon_is_asked_where_its_metrics_listen(host: str | None, asked: str) -> None:
-    assert _metrics_url(host, None) == f"http://{asked}:9100/metrics"
-    assert _metrics_url(host, 9200) == f"http://{asked}:9200/metrics"
+    assert metrics_url_of(host, None) == f"http://{asked}:9100/metrics"
+    assert metrics_url_of(host, 9200) == f"http://{asked}:9200/metrics"
 
 
 def test_a_spool_is_found_where_each_kind_of_daemon_has_it(tmp_path: Path) -> None:
