@@ -13,7 +13,7 @@ from ingest_daemon.bounded_queue import BoundedQueue
 from ingest_daemon.channel_slice import NoSuchChannelError
 from ingest_daemon.clock import Clock, FeedClock, SystemClock
 from ingest_daemon.daemon import Daemon
-from ingest_daemon.endpoint import Endpoint
+from ingest_daemon.endpoint import PatientEndpoint
 from ingest_daemon.feed import Feed, FeedEvent
 from ingest_daemon.health import Health
 from ingest_daemon.log_lines import log_to_stderr, secrets_of
@@ -48,14 +48,7 @@ def main() -> int:
         return 2
     clock: Clock = SystemClock() if settings.as_of is None else FeedClock(settings.as_of)
     outside = Outside(Metrics(clock.now), Health(time.monotonic()), ServiceManager(os.environ))
-    try:
-        endpoint = _endpoint(settings, outside)
-    except OSError as error:
-        sys.stderr.write(
-            f"ingest_daemon: port {settings.metrics_port} of {settings.metrics_host} can't be had:"
-            f" {error.strerror}\n"
-        )
-        return 2
+    endpoint = _endpoint(settings, outside)
     queue: BoundedQueue[FeedEvent] = BoundedQueue(settings.queue_capacity)
     daemon = Daemon(
         _feed(settings, queue),
@@ -85,12 +78,10 @@ def main() -> int:
     return 0 if everything_is_stored else 1
 
 
-def _endpoint(settings: Settings, outside: Outside) -> Endpoint | None:
+def _endpoint(settings: Settings, outside: Outside) -> PatientEndpoint | None:
     if settings.metrics_port is None:
         return None
-    endpoint = Endpoint(settings.metrics_port, outside.metrics, outside.health, settings.metrics_host)
-    logger.info("metrics at %(url)s/metrics", {"url": endpoint.url})
-    return endpoint
+    return PatientEndpoint(settings.metrics_port, outside.metrics, outside.health, settings.metrics_host)
 
 
 def _feed(settings: Settings, queue: BoundedQueue[FeedEvent]) -> Feed:

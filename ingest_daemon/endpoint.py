@@ -6,6 +6,8 @@ import logging
 import socket
 import threading
 import time
+from contextlib import suppress
+from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from socketserver import ThreadingTCPServer
@@ -15,6 +17,7 @@ from ingest_daemon.metrics import CONTENT_TYPE, Metrics
 
 LOOPBACK = "127.0.0.1"
 SLOW_CLIENT_S = 5.0
+RETRY_S = 15.0
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +40,47 @@ class Endpoint:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+
+class PatientEndpoint:
+    """An Endpoint as soon as its port can be had; until then it is tried every `retry_s`.
+
+    Another program on the port must not keep the daemon from storing what it hears.
+    """
+
+    def __init__(
+        self, port: int, metrics: Metrics, health: Health, host: str = LOOPBACK, retry_s: float = RETRY_S
+    ) -> None:
+        self._open = partial(Endpoint, port, metrics, health, host)
+        self._closing = threading.Event()
+        self._endpoint: Endpoint | None = None
+        self._thread = threading.Thread(target=self._try, args=(retry_s,), name="endpoint-wait", daemon=True)
+        try:
+            self._begin()
+        except OSError as error:
+            logger.error(
+                "port %(port)s of %(host)s can't be had (%(reason)s): the daemon works, but tells nobody how"
+                " it is; stop what has the port, or set PEEBOT_METRICS_PORT",
+                {"port": port, "host": host, "reason": error.strerror},
+            )
+            self._thread.start()
+
+    def close(self) -> None:
+        """Stop answering, or trying to."""
+        self._closing.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        if self._endpoint is not None:
+            self._endpoint.close()
+
+    def _begin(self) -> None:
+        self._endpoint = self._open()
+        logger.info("metrics at %(url)s/metrics", {"url": self._endpoint.url})
+
+    def _try(self, retry_s: float) -> None:
+        while self._endpoint is None and not self._closing.wait(retry_s):
+            with suppress(OSError):
+                self._begin()
 
 
 class _Server(ThreadingTCPServer):

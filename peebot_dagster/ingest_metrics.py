@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from prometheus_client.parser import text_string_to_metric_families
 
-METRICS_PORT = 9100
+METRICS_PORT = 9473
 """Where the daemon of a server has them, unless told."""
 METRICS_VARIABLE = "PEEBOT_ALERT_METRICS"
 """The /metrics of the daemons whose spools alerts watch, separated by blanks."""

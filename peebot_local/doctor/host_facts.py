@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil
 
+from peebot_dagster.ingest_metrics import METRICS_PORT
 from peebot_local.database import PROJECT
 from peebot_local.doctor.host import FolderFacts, HostFacts, Listener
 from peebot_local.home import Home
@@ -46,7 +47,8 @@ def host_facts(
         "PEEBOT_UI_PORT": settings.ui_port,
         "PEEBOT_LIVE_PORT": settings.live_port,
         "PEEBOT_CODE_SERVER_PORT": settings.code_server_port,
-        "PEEBOT_METRICS_PORT": settings.metrics_port,
+        # `up` takes a free one, which it knows itself.
+        "PEEBOT_METRICS_PORT": settings.metrics_port or (METRICS_PORT if settings.database_url else None),
     }
     files = [Path(path) for name in SECRETS if (path := environment.get(f"{name}_FILE"))]
     return HostFacts(

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import yaml
 
-from peebot_dagster.ingest_metrics import METRICS_VARIABLE
+from peebot_dagster.ingest_metrics import METRICS_PORT, METRICS_VARIABLE
 from peebot_local.logins import ROLES
-from peebot_local.serve import METRICS_PORT, served
+from peebot_local.serve import served
 from peebot_local.settings import Settings
-from tests.deploy.chart import deployment_of, values_of
+from tests.deploy.chart import RELEASE, deployment_of, values_of
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "kubernetes"
 Object = dict[str, Any]
@@ -190,7 +190,7 @@ def test_the_alerts_read_the_spools_of_both_daemons_with_or_without_a_feed() -> 
     # A daemon without a feed is not ready, and would have no name without this.
     assert (service["spec"]["clusterIP"], service["spec"]["publishNotReadyAddresses"]) == ("None", True)
     pods = [f"peebot-ingest-{number}" for number in range(ingest["spec"]["replicas"])]
-    wanted = [f"{pod}.{service['metadata']['name']}:9100" for pod in pods]
+    wanted = [f"{pod}.{service['metadata']['name']}:9473" for pod in pods]
     of_the_chart = deployment_of(values_of("values.yaml"))["env"]
     for environment in (of_the_chart, container_of(WORKLOADS["peebot-code-server"])["env"]):
         (urls,) = (each["value"] for each in environment if each["name"] == METRICS_VARIABLE)

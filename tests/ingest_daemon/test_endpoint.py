@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from ingest_daemon.endpoint import Endpoint
+from ingest_daemon.endpoint import Endpoint, PatientEndpoint
 from ingest_daemon.health import Beat, Health
 from ingest_daemon.link import LinkState
 from ingest_daemon.metrics import Metrics
@@ -99,6 +99,24 @@ def test_only_the_machine_itself_can_ask(endpoint: Endpoint) -> None:
         if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port
     ]
     assert listening == ["127.0.0.1"]
+
+
+def test_a_port_that_is_taken_is_had_once_it_is_free(
+    endpoint: Endpoint, metrics: Metrics, health: Health
+) -> None:
+    metrics.received.inc(7)
+    patient = PatientEndpoint(int(endpoint.url.rpartition(":")[2]), metrics, health, retry_s=0.01)
+    endpoint.close()
+    patient._thread.join(timeout=60)
+    assert "peebot_received_total 7.0" in ask(endpoint.url, "/metrics")[2]
+    patient.close()
+    with pytest.raises(OSError, match="refused"):
+        ask(endpoint.url, "/metrics")
+
+
+def test_who_waits_for_a_port_can_be_closed(endpoint: Endpoint, metrics: Metrics, health: Health) -> None:
+    patient = PatientEndpoint(int(endpoint.url.rpartition(":")[2]), metrics, health, retry_s=3600.0)
+    patient.close()
 
 
 def test_a_port_that_is_taken_is_an_error(endpoint: Endpoint, metrics: Metrics, health: Health) -> None:

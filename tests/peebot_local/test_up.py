@@ -68,7 +68,7 @@ def test_what_this_machine_plays_is_stored_as_such_so_that_no_later_run_takes_it
     plan = up_plan(Settings(home=home.path, feed_url=feed_url), home)
     given: Any = Supervising()
     steps: Any = None
-    plan.feed(Running(home, given, steps, "postgresql://", "http://ui", 9100, 3001))
+    plan.feed(Running(home, given, steps, "postgresql://", "http://ui", 9473, 3001))
     [daemon] = started
     assert daemon.command[daemon.command.index("--source") + 1] == source
     assert daemon.environment is not None

@@ -158,7 +158,7 @@ def test_a_schema_is_too_old_too_new_or_right() -> None:
     assert "restore" in examine_schema("0003", known).advice
 
 
-SPOOL = SpoolFacts("http://127.0.0.1:9100/metrics", 0, [HOME / "spool", HOME / "ingest" / "spool"], [], 0.0)
+SPOOL = SpoolFacts("http://127.0.0.1:9473/metrics", 0, [HOME / "spool", HOME / "ingest" / "spool"], [], 0.0)
 
 
 def test_a_spool_that_fills_or_is_forgotten_is_told_with_its_folder() -> None:

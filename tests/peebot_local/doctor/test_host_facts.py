@@ -7,6 +7,9 @@ import shutil
 from importlib.metadata import version
 from pathlib import Path
 
+from pydantic import SecretStr
+
+from peebot_dagster.ingest_metrics import METRICS_PORT
 from peebot_local.database import PROJECT
 from peebot_local.doctor.host_facts import _LOCK, _PINNED, _differing, host_facts, stale_units
 from peebot_local.settings import Settings
@@ -49,3 +52,9 @@ def test_units_that_an_update_left_behind_are_seen_and_ones_own_drop_ins_are_not
     (installed / "peebot-doctor.timer").unlink()
     (installed / "peebot@.service").write_text("[Service]\n")
     assert stale_units(UNITS, installed) == ["peebot-doctor.timer", "peebot@.service"]
+
+
+def test_on_a_server_the_port_of_the_metrics_is_looked_at_though_nobody_has_set_it(tmp_path: Path) -> None:
+    server = Settings(home=tmp_path, database_url=SecretStr("postgresql://db/peebot"))
+    assert host_facts(server, {}, None).ports["PEEBOT_METRICS_PORT"] == METRICS_PORT
+    assert "PEEBOT_METRICS_PORT" not in host_facts(Settings(home=tmp_path), {}, None).ports

@@ -25,7 +25,7 @@ from peebot_local.settings import Settings
     ],
 )
 def test_the_daemon_is_asked_where_its_metrics_listen(host: str | None, asked: str) -> None:
-    assert metrics_url_of(host, None) == f"http://{asked}:9100/metrics"
+    assert metrics_url_of(host, None) == f"http://{asked}:9473/metrics"
     assert metrics_url_of(host, 9200) == f"http://{asked}:9200/metrics"
 
 
