@@ -29,16 +29,26 @@ from lightstreamer.client import (
 
 from ingest_daemon.bounded_queue import BoundedQueue
 from ingest_daemon.clock import utc_now
-from ingest_daemon.feed import FIELDS, ClientOverflow, FeedEvent, Heard, SessionLost, UpdatesLost
+from ingest_daemon.feed import (
+    FIELDS,
+    ClientOverflow,
+    FeedEvent,
+    Heard,
+    LineRejected,
+    SessionLost,
+    UpdatesLost,
+)
 from ingest_daemon.link import CLOCK_ITEM, Connection
 from ingest_daemon.passage import NOTABLE_S, Mark, Overload, Passage, Position
-from ingest_daemon.reading import RawUpdate
+from ingest_daemon.reading import MAX_TEXT, RawUpdate
 
 ITEMS_PER_SUBSCRIPTION = 50
 """The library copies the list of items for every update: small subscriptions cost less than a big one."""
 KEEPALIVE_MS = 2000
 STALLED_MS = 1000
 RECONNECT_MS = 1000
+UNREADABLE = 61
+"""The error of a client that could not read a line: it has ended its session."""
 CLOSE_TIMEOUT_S = 2.0
 FAREWELL_S = 0.1
 MARK_EVERY_S = 0.1
@@ -82,7 +92,7 @@ class LightstreamerFeed:
         client.connectionOptions.setStalledTimeout(STALLED_MS)
         client.connectionOptions.setReconnectTimeout(RECONNECT_MS)
         client.connectionOptions.setSlowingEnabled(False)
-        client.addListener(_ErrorListener(self._errors, self._queues))
+        client.addListener(_ErrorListener(self._errors, self._queues, self._queue, self._now))
         self._client = client
         others = [item for item in items if item != CLOCK_ITEM]
         self._subscribe([CLOCK_ITEM])
@@ -244,16 +254,28 @@ class _UpdateListener(SubscriptionListener):  # type: ignore[misc]
 
 
 class _ErrorListener(ClientListener):  # type: ignore[misc]
-    def __init__(self, errors: deque[str], queues: _Queues) -> None:
+    def __init__(
+        self,
+        errors: deque[str],
+        queues: _Queues,
+        queue: BoundedQueue[FeedEvent],
+        now: Callable[[], datetime],
+    ) -> None:
         super().__init__()
         self._errors = errors
         self._queues = queues
+        self._queue = queue
+        self._now = now
 
     def onListenStart(self) -> None:  # noqa: N802
         self._queues.callbacks = asyncio.get_running_loop()
 
     def onServerError(self, code: int, message: str) -> None:  # noqa: N802
+        # The server's words, or the library's: of any length.
+        message = str(message)[:MAX_TEXT]
         self._errors.append(f"(error {code}: {message})")
+        if code == UNREADABLE:
+            self._queue.put(LineRejected(f"error {code}: {message}", "protocol_error", self._now()))
 
 
 class _EndListener(ClientListener):  # type: ignore[misc]

@@ -226,8 +226,7 @@ def test_a_line_that_cannot_be_read_costs_the_session_and_no_more(
     connected.wait_for(lambda event: event[:3] == ["update", LEVEL, True])
     counter.count_to(25)
     connected.wait_for_value(25)
-    if name == "tlcp":
-        assert [event[1] for event in connected.events if event[0] == "rejected"] == ["protocol_error"]
+    assert [event[1] for event in connected.events if event[0] == "rejected"] == ["protocol_error"]
 
 
 @BOTH
