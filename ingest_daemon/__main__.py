@@ -50,6 +50,8 @@ def main() -> int:
     outside = Outside(Metrics(clock.now), Health(time.monotonic()), ServiceManager(os.environ))
     endpoint = _endpoint(settings, outside)
     queue: BoundedQueue[FeedEvent] = BoundedQueue(settings.queue_capacity)
+    # As many wait for their turn in the feed's queue, and for the database in the store.
+    outside.metrics.queue_limit.set(2 * settings.queue_capacity)
     daemon = Daemon(
         _feed(settings, queue),
         queue,

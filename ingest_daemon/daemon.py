@@ -102,6 +102,7 @@ class Daemon:
             self._store.away_since_s(),
             len(self._queue) + self._store.in_memory(),
             behind_s,
+            spool_is_full=self._store.spool_is_full(),
         )
 
     def _take_events(self, keeper: FeedKeeper | None, limit: int) -> None:

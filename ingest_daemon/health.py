@@ -28,6 +28,8 @@ class Beat:
     """Since when the database is away."""
     behind_s: float = 0.0
     """How long an update may wait inside the feed's client."""
+    spool_is_full: bool = False
+    """Neither the database nor the disk takes what is heard: it stays in memory, as long as that lasts."""
 
 
 class Health:
@@ -54,6 +56,7 @@ class Health:
             "database_away_s": None
             if beat.away_since_s is None
             else round(monotonic_s - beat.away_since_s, 1),
+            "spool_full": beat.spool_is_full,
         }
         return why is None, json.dumps(answer)
 
@@ -61,6 +64,8 @@ class Health:
 def _why_not(beat: Beat, monotonic_s: float) -> str | None:
     if monotonic_s - beat.at_s > STUCK_S:
         return f"the main loop is stuck for {monotonic_s - beat.at_s:.0f} s"
+    if beat.spool_is_full:
+        return "the spool is full: what is heard stays in memory until the database or the disk takes it"
     if beat.away_since_s is not None and monotonic_s - beat.away_since_s > DATABASE_AWAY_S:
         return f"the database is away for {monotonic_s - beat.away_since_s:.0f} s"
     if beat.state is None:

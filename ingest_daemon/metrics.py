@@ -51,10 +51,23 @@ class Metrics:
             "Time that an update may wait inside the client of the feed; it is looked at every 0.2 s.",
             registry=registry,
         )
+        self.queue_limit = Gauge(
+            "peebot_queue_limit",
+            "Updates that memory takes; then a tlcp feed stops reading, of the official one the oldest go.",
+            registry=registry,
+        )
         self.spool_readings = Gauge(
             "peebot_spool_readings", "Readings in the spool on disk.", registry=registry
         )
         self.spool_bytes = Gauge("peebot_spool_bytes", "Size of the spool on disk.", registry=registry)
+        self.spool_limit_bytes = Gauge(
+            "peebot_spool_limit_bytes", "Size up to which the spool may grow; 0: none.", registry=registry
+        )
+        self.spool_full = Gauge(
+            "peebot_spool_full",
+            "1 while the spool, or its disk, takes no more, 0 otherwise.",
+            registry=registry,
+        )
         self.copy_seconds = Histogram(
             "peebot_copy_seconds",
             "Time to store one batch: COPY, merge and commit.",

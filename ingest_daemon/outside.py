@@ -27,20 +27,22 @@ class Outside:
         away_since_s: float | None = None,
         waiting: int = 0,
         behind_s: float = 0.0,
+        *,
+        spool_is_full: bool = False,
     ) -> None:
         """Moments are monotonic seconds: when the newest live update came, since when the database is away.
 
         `waiting`: updates in memory only. `behind_s`: how long an update may wait inside the feed's client.
         """
-        self.health.beat(Beat(monotonic_s, state, heard_s, away_since_s, behind_s))
+        self.health.beat(Beat(monotonic_s, state, heard_s, away_since_s, behind_s, spool_is_full))
         self.metrics.queue_depth.set(waiting)
         self.metrics.client_lag.set(behind_s)
         if state is not None:
             self.metrics.feed_state(state)
-        status = "starting" if state is None else state.value
-        self.manager.progress(
-            status if away_since_s is None else f"{status}, the database is away", monotonic_s
-        )
+        status = ["starting" if state is None else state.value]
+        status += ["the database is away"] if away_since_s is not None else []
+        status += ["the spool is full"] if spool_is_full else []
+        self.manager.progress(", ".join(status), monotonic_s)
 
 
 def unseen() -> Outside:

@@ -44,7 +44,7 @@ class Spool:
     def __init__(self, folder: Path, limit_bytes: int) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.folder = folder
-        self._limit_bytes = limit_bytes
+        self.limit_bytes = limit_bytes
         self._file_bytes = max(min(FILE_BYTES, limit_bytes // 8), 1)
         self._lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -81,8 +81,8 @@ class Spool:
     def append(self, payload: bytes, readings: int) -> None:
         """Write a record and wait until it is on the disk; raises SpoolFullError, and is unchanged then."""
         data = encode(payload, readings)
-        if self.size_bytes + len(data) > self._limit_bytes:
-            raise SpoolFullError(f"the spool has reached its limit of {self._limit_bytes >> 20} MB")
+        if self.size_bytes + len(data) > self.limit_bytes:
+            raise SpoolFullError(f"the spool has reached its limit of {self.limit_bytes >> 20} MB")
         try:
             writer = self._writer if self._writer is not None else self._begin_file()
         except OSError as error:

@@ -67,6 +67,7 @@ class Store:
         self._heartbeat_s = float("-inf")
         self._try_spool_s = float("-inf")
         self._spool_is_full = False
+        self._metrics.spool_limit_bytes.set(0 if spool is None else spool.limit_bytes)
         self._progress_s = monotonic_s()
         self._counts = self._reported_counts = StoredCounts(0, 0, 0)
         self._reported_s = monotonic_s()
@@ -85,6 +86,10 @@ class Store:
     def room(self) -> int:
         """How many updates can be taken now; 0 when neither the database nor the disk takes any."""
         return max(self._capacity - self._backlog.in_memory(), 0)
+
+    def spool_is_full(self) -> bool:
+        """Whether the spool, or its disk, took no more when it was last tried."""
+        return self._spool_is_full
 
     def away_since_s(self) -> float | None:
         """Since when (monotonic) the database can't be used or answers nothing; None when all is well."""
@@ -156,6 +161,8 @@ class Store:
                 self._backlog.put(Portion(self._origin, seen_at=known_until or now))
         if self._backlog.is_on_disk() or self._database_is_away(monotonic_s):
             self._move_to_disk(monotonic_s)
+        else:
+            self._spool_takes_again()
         self._show_depth()
         self._report(monotonic_s)
         return not self._backlog.is_in_memory()
@@ -218,10 +225,13 @@ class Store:
                     )
                 self._spool_is_full = True
             else:
-                if self._spool_is_full:
-                    logger.info("the spool takes updates again")
-                self._spool_is_full = False
+                self._spool_takes_again()
         return not self._backlog.is_in_memory()
+
+    def _spool_takes_again(self) -> None:
+        if self._spool_is_full:
+            logger.info("the spool takes updates again")
+        self._spool_is_full = False
 
     def _put_rejections(self, rejections: Sequence[Rejection]) -> None:
         if rejections:
@@ -250,6 +260,7 @@ class Store:
         readings, size_bytes = self._backlog.on_disk()
         self._metrics.spool_readings.set(readings)
         self._metrics.spool_bytes.set(size_bytes)
+        self._metrics.spool_full.set(self._spool_is_full)
 
     def _report(self, monotonic_s: float) -> None:
         if monotonic_s - self._reported_s < REPORT_S:

@@ -13,6 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from peebot_local.daemon_status import DaemonStatus
 from peebot_local.doctor.finding import Finding
 from peebot_local.status import LastEvent, LastPost, Status
 
@@ -147,11 +148,26 @@ def status_table(status: Status, title: str = "PeeBot") -> Table:
     table.add_row("feed", Text.assemble(feed, f"  {_MEANINGS[status.feed]}"))
     rejected = f", {status.rejected:,} rejected" if status.rejected else ""
     table.add_row("readings", f"{status.readings:,} stored{rejected}; newest {_age(status.newest_age_s)}")
+    if status.spool_full:
+        table.add_row("spool", Text("full; the doctor and the daemon's log tell why", style="bold red"))
     if status.spool_readings:
         table.add_row("spool", f"{status.spool_readings:,} readings wait for the database")
     table.add_row("events", f"{status.events:,}")
     table.add_row("posts", _posts(status))
     table.add_row("store", f"{status.store_edition}, logs in {status.home}")
+    return table
+
+
+def daemon_table(status: DaemonStatus, title: str = "PeeBot, by its ingest daemon alone") -> Table:
+    """What the daemon tells while the database is away."""
+    table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0))
+    if status.feed is None:
+        table.add_row("feed", "not known yet")
+    else:
+        feed = Text(status.feed, style=_COLOURS[status.feed])
+        table.add_row("feed", Text.assemble(feed, f"  {_MEANINGS[status.feed]}"))
+    table.add_row("spool", Text(status.spool, style="bold red" if status.spool_full else ""))
+    table.add_row("metrics", status.metrics_url)
     return table
 
 

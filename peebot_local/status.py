@@ -73,6 +73,8 @@ class Status(BaseModel):
     """Updates that wait on disk for the database; None when that daemon does not answer."""
     queue_depth: int | None
     """Updates in its memory; None when it does not answer."""
+    spool_full: bool | None
+    """Its spool, or that one's disk, takes no more; None when it does not answer."""
 
 
 class LastEvent(BaseModel):
@@ -124,6 +126,7 @@ def read_status(
         metrics_url=metrics_url,
         spool_readings=depths.spool_readings,
         queue_depth=depths.queue_depth,
+        spool_full=depths.spool_full,
     )
 
 

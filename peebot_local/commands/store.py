@@ -95,11 +95,16 @@ def restore(
 
 
 def status(as_json: AsJson = False) -> None:
-    """Show the feed's state, what is stored, events, posts, and where the UI is."""
+    """Show the feed's state, what is stored, events, posts, and where the UI is.
+
+    When the database is away: what the ingest daemon tells, and exit code 1.
+    """
     import psycopg
 
+    from peebot_local.daemon_status import read_daemon_status
     from peebot_local.database import mendable
-    from peebot_local.display import status_table
+    from peebot_local.display import daemon_table, status_table
+    from peebot_local.doctor.spool_facts import metrics_url_of
     from peebot_local.open_store import open_store, running_store
     from peebot_local.status import read_status
 
@@ -107,16 +112,27 @@ def status(as_json: AsJson = False) -> None:
     running = running_store(settings)
     state = running.state if running else None
     home = running.home.path if running else settings.home
-    with open_store(settings, SIGNALS) as url, mendable(url), psycopg.connect(url) as connection:
-        now = read_status(
-            connection,
-            datetime.now(UTC),
-            str(home),
-            state.ui_url if state else None,
-            state.pid if state else None,
-            state.metrics_url if state else None,
-            state.live_url if state else None,
-        )
+    pid, metrics_url = (state.pid, state.metrics_url) if state else (None, None)
+    try:
+        with open_store(settings, SIGNALS) as url, mendable(url), psycopg.connect(url) as connection:
+            now = read_status(
+                connection,
+                datetime.now(UTC),
+                str(home),
+                state.ui_url if state else None,
+                pid,
+                metrics_url,
+                state.live_url if state else None,
+            )
+    except MendableError as error:
+        if isinstance(error.__cause__, psycopg.OperationalError):
+            asked = metrics_url or metrics_url_of(
+                os.environ.get("PEEBOT_METRICS_HOST"), settings.metrics_port
+            )
+            daemon = read_daemon_status(asked, str(error), str(home), pid)
+            if daemon is not None:
+                typer.echo(daemon.model_dump_json()) if as_json else console().print(daemon_table(daemon))
+        raise
     if as_json:
         typer.echo(now.model_dump_json())
     else:

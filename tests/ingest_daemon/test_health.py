@@ -37,6 +37,7 @@ def test_live_or_los_with_fresh_data_is_ready(state: LinkState) -> None:
         (Beat(999.9, LOS, 1000.0 - FRESH_S - 1, None), "LOS: no live update for 901 s"),
         (Beat(1000.0 - STUCK_S - 1, LIVE, 999.0, None), "the main loop is stuck for 11 s"),
         (Beat(999.9, LIVE, 999.0, 1000.0 - DATABASE_AWAY_S - 1), "the database is away for 31 s"),
+        (Beat(999.9, LIVE, 999.0, 999.0, spool_is_full=True), "the spool is full"),
     ],
 )
 def test_what_is_not_ready_says_why(beat: Beat, why: str) -> None:
@@ -52,6 +53,11 @@ def test_a_database_that_restarts_does_not_make_the_daemon_unready() -> None:
 
 def test_how_far_the_client_is_behind_is_said() -> None:
     assert asked(Beat(999.9, LIVE, 999.0, None, 4.26))[1]["behind_s"] == 4.3
+
+
+def test_whether_the_spool_is_full_is_told_in_a_field_of_its_own() -> None:
+    assert asked(Beat(999.9, LIVE, 999.0, None))[1]["spool_full"] is False
+    assert asked(Beat(999.9, DOWN, 999.0, 999.0, spool_is_full=True))[1]["spool_full"] is True
 
 
 def test_a_daemon_whose_main_loop_never_ran_is_not_ready() -> None:

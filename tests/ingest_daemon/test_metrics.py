@@ -28,6 +28,7 @@ def test_every_metric_of_the_contract_is_there_before_anything_happens() -> None
         "peebot_spool_readings", "peebot_spool_bytes", "peebot_event_lag_seconds",
         "peebot_receive_lag_seconds", "peebot_feed_state", "peebot_reconnects_total",
         "peebot_client_lag_seconds",
+        "peebot_spool_limit_bytes", "peebot_spool_full", "peebot_queue_limit",
         "peebot_copy_seconds_count", "peebot_copy_seconds_bucket", "process_resident_memory_bytes",
     }  # fmt: skip
 

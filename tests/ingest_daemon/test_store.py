@@ -16,6 +16,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from ingest_daemon.link import LinkState, Transition
+from ingest_daemon.metrics import Metrics
 from ingest_daemon.reading import Reading, Rejection
 from ingest_daemon.spool import Spool
 from ingest_daemon.store import Store
@@ -250,7 +251,13 @@ def test_the_link_through_a_spool_and_a_crash_lacks_nothing_but_the_time_between
 def test_when_nobody_takes_anything_memory_is_bounded_and_it_goes_on_afterwards(
     database_url: str, observer: psycopg.Connection, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    store = Store(database_url, "isslive", 50, spool=Spool(tmp_path, 2000))
+    metrics = Metrics()
+    store = Store(database_url, "isslive", 50, metrics, Spool(tmp_path, 2000))
+
+    def told(name: str) -> float | None:
+        return metrics.registry.get_sample_value(f"peebot_spool_{name}")
+
+    assert (told("limit_bytes"), told("full")) == (2000, 0)
     number = 0
     with locked(database_url, "telemetry_revision"):
         deadline_s = time.monotonic() + 120
@@ -262,8 +269,12 @@ def test_when_nobody_takes_anything_memory_is_bounded_and_it_goes_on_afterwards(
             store.flush(None, time.monotonic())
             time.sleep(0.005)
         assert sum(path.stat().st_size for path in tmp_path.glob("*.spool")) <= 2000
+        assert store.spool_is_full()
+        assert told("full") == 1
     flush_until(store, lambda: store.waiting() == 0)
     assert store.room() == 50
+    flush_until(store, lambda: not store.spool_is_full())
+    assert told("full") == 0
     assert store.finish(None)
     assert stored(observer) == list(range(number))
 

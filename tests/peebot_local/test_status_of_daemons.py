@@ -56,6 +56,7 @@ def test_an_empty_store_is_down_and_counts_nothing(connection: psycopg.Connectio
         "metrics_url": None,
         "spool_readings": None,
         "queue_depth": None,
+        "spool_full": None,
         "muted": False,
         "muted_until": None,
     }
