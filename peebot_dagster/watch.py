@@ -6,6 +6,7 @@ notification that is lost costs some seconds and no event.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
 from contextlib import closing
 from datetime import timedelta
@@ -18,7 +19,7 @@ STORED = "telemetry_stored"
 OFF_DUTY = "live_detection_off_duty"
 """Sent by whoever is about to stop Dagster: a watch that goes on would hold that up."""
 
-LONGEST = timedelta(minutes=3)
+LONGEST = timedelta(seconds=int(os.environ.get("DAGSTER_SENSOR_GRPC_TIMEOUT_SECONDS") or 180))
 """A watch that has not ended by then never will: the server ends its session, and another has its turn.
 
 A watching session runs no statement while it waits and looks: for 20 s as a rule, for more while what it

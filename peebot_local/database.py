@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -19,9 +20,15 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from peebot_dagster.store import with_time_outs
 from peebot_local.errors import MendableError
-from sql.schema_version import SchemaTooNewError, refuse_newer_schema
+from sql.schema_version import SchemaTooNewError, SchemaTooOldError, refuse_newer_schema, refuse_other_schema
 
 PROJECT = Path(__file__).resolve().parent.parent
+_POLL_S = 1.0
+_DAGSTERS_OWN = {
+    "DAGSTER_EVENT_BATCH_SIZE": "1000",
+    "DAGSTER_EMIT_PARTITION_SUBSET_IN_PLANNED_EVENTS": "true",
+    "DAGSTER_SENSOR_GRPC_TIMEOUT_SECONDS": "180",
+}
 _MIGRATED_BY = "migrated-by"
 
 
@@ -46,7 +53,7 @@ def mendable(database_url: str) -> Iterator[None]:
 
 def _advice(error: object, place: str) -> str | None:
     match error:
-        case SchemaTooNewError():
+        case SchemaTooNewError() | SchemaTooOldError():
             return f"the database {place} cannot be used: {error}"
         case errors.DiskFull():
             return f"the disk of the database {place} is full; free some space and start again"
@@ -75,17 +82,29 @@ def reachable(database_url: str) -> bool:
     return True
 
 
-def require_known_schema(database_url: str) -> None:
+def wait_for_database(database_url: str, patience_s: float, say: Callable[[str], None]) -> None:
+    """Return when the database takes connections, or after `patience_s`; `say` is told once of the waiting."""
+    end_s = time.monotonic() + patience_s
+    told = False
+    while not reachable(database_url) and time.monotonic() < end_s:
+        if not told:
+            say(f"Waiting up to {patience_s:.0f} s for the database {describe(database_url)}.")
+            told = True
+        time.sleep(_POLL_S)
+
+
+def require_known_schema(database_url: str, newest: bool = False) -> None:
     """MendableError when a later version of PeeBot has changed the schema; a database away is not judged.
 
-    What waits for its database goes on waiting, and finds out when it is there.
+    `newest`: also when a migration is missing. What waits for its database goes on waiting, and finds out when
+    it is there.
     """
     try:
         connection = psycopg.connect(database_url, connect_timeout=2)
     except psycopg.OperationalError:
         return
     with mendable(database_url), connection:
-        refuse_newer_schema(connection)
+        (refuse_other_schema if newest else refuse_newer_schema)(connection)
 
 
 def create_database(server_url: str, name: str) -> None:
@@ -188,14 +207,13 @@ def dagster_environment(database_url: str, dagster_home: Path) -> Mapping[str, s
     The materializations of a run are stored in one statement, and what it plans is one event for each asset:
     one for each partition, each on a connection of its own, would take a backfill of a month minutes. A tick
     of live detection waits while a day of readings is put in order at night, for longer than Dagster's 60 s.
+    These three are as the environment has them where it does.
     """
     return {
-        "DAGSTER_EVENT_BATCH_SIZE": "1000",
-        "DAGSTER_EMIT_PARTITION_SUBSET_IN_PLANNED_EVENTS": "true",
+        **{variable: os.environ.get(variable) or value for variable, value in _DAGSTERS_OWN.items()},
         "DAGSTER_HOME": str(dagster_home),
         "DAGSTER_PG_URL": dagster_url(database_url),
         "PEEBOT_CODE_SERVER_HOST": os.environ.get("PEEBOT_CODE_SERVER_HOST") or "127.0.0.1",
-        "DAGSTER_SENSOR_GRPC_TIMEOUT_SECONDS": "180",
         "PEEBOT_DATABASE_URL": database_url,
     }
 

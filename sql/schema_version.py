@@ -17,6 +17,13 @@ class SchemaTooNewError(Exception):
         )
 
 
+class SchemaTooOldError(Exception):
+    """The migrations that this code relies on have not been made yet."""
+
+    def __init__(self, revision: str | None, newest: str) -> None:
+        super().__init__(f"its schema is {revision or 'none'}, this code's is {newest}: run ./peebot migrate")
+
+
 def known_revisions() -> list[str]:
     """The revisions of this code's migrations, oldest first."""
     return sorted(file.name[:4] for file in (Path(__file__).parent / "versions").glob("[0-9]*.py"))
@@ -40,3 +47,11 @@ def refuse_newer_schema(connection: psycopg.Connection) -> None:
     known = known_revisions()
     if revision is not None and revision not in known:
         raise SchemaTooNewError(revision, known[-1])
+
+
+def refuse_other_schema(connection: psycopg.Connection) -> None:
+    """SchemaTooNewError or SchemaTooOldError unless the schema is the one of this code."""
+    refuse_newer_schema(connection)
+    revision, newest = schema_revision(connection), known_revisions()[-1]
+    if revision != newest:
+        raise SchemaTooOldError(revision, newest)

@@ -43,5 +43,5 @@ def serve(
     settings = settings_of_environment()
     child = served(name, settings, os.environ, where, port, read_only)
     if settings.database_url is not None:
-        require_known_schema(settings.database_url.get_secret_value())
+        require_known_schema(settings.database_url.get_secret_value(), newest=True)
     replace_process(child)

@@ -14,14 +14,18 @@ from peebot_local.errors import MendableError
 from peebot_local.home import Home
 
 
-def migrate() -> None:
+def migrate(
+    wait: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="How long to wait for a database that is away.")
+    ] = 0.0,
+) -> None:
     """Bring PeeBot's and Dagster's databases to the newest schema; make the logins of the environment.
 
     PEEBOT_INGEST_URL, PEEBOT_DAGSTER_URL, PEEBOT_DAGSTER_READER_URL and PEEBOT_READER_URL are what the
     processes get as their PEEBOT_DATABASE_URL; user and password are made as they say. For another password,
     run it again.
     """
-    from peebot_local.database import migrate_databases
+    from peebot_local.database import migrate_databases, wait_for_database
     from peebot_local.display import Steps
     from peebot_local.logins import logins_of, make_logins
     from peebot_local.open_store import open_store
@@ -29,6 +33,8 @@ def migrate() -> None:
     settings = settings_of_environment()
     logins = logins_of(os.environ)
     steps = Steps(console())
+    if settings.database_url is not None:
+        wait_for_database(settings.database_url.get_secret_value(), wait, steps.say)
     with open_store(settings, SIGNALS, create=True) as url:
         with steps.step("Bringing the databases to the newest schema"):
             migrate_databases(url, Home(settings.home).dagster)

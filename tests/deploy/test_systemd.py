@@ -48,6 +48,17 @@ def test_each_process_is_bounded_comes_back_and_has_its_secret_by_credential(pro
     assert service["User"] == ["peebot"]
 
 
+def test_a_database_that_comes_late_keeps_nothing_down_for_good() -> None:
+    (after, wanted) = (unit_of("live")["Unit"][key][0] for key in ("After", "Wants"))
+    assert "peebot-migrate.service" in after.split()
+    assert "peebot-migrate.service" in wanted.split()
+    # systemd tries no start again that has failed for what it requires.
+    assert "Requires" not in unit_of("live")["Unit"]
+    service = job_of("migrate")["Service"]
+    assert service["Restart"] == ["on-failure"]
+    assert "--wait" in service["ExecStart"][0].split()
+
+
 def test_the_migration_makes_the_login_of_each_process() -> None:
     service = job_of("migrate")["Service"]
     given = dict(pair.split("=", 1) for line in service["Environment"] for pair in line.split())

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -118,3 +121,12 @@ def test_without_a_notification_the_wait_ends_by_itself(new_watch: NewWatch) -> 
     watch.wait({7}, AT_ONCE)
 
     assert not watch.off_duty
+
+
+def test_a_watch_may_last_for_as_long_as_dagster_is_told_to_wait_for_a_tick() -> None:
+    asked = "from peebot_dagster.watch import LONGEST; print(LONGEST.total_seconds())"
+    environment = {**os.environ, "DAGSTER_SENSOR_GRPC_TIMEOUT_SECONDS": "600"}
+    told = subprocess.run(
+        [sys.executable, "-P", "-c", asked], env=environment, capture_output=True, text=True, check=True
+    )
+    assert told.stdout == "600.0\n"

@@ -8,9 +8,11 @@ import sqlalchemy
 from psycopg import errors
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from sqlalchemy.pool import NullPool
+from typer.testing import CliRunner
 
 from peebot_dagster.store import with_time_outs
 from peebot_dagster.watch import LONGEST
+from peebot_local.cli import app
 from peebot_local.database import (
     create_database,
     dagster_environment,
@@ -20,6 +22,8 @@ from peebot_local.database import (
     migrate_databases,
     prepare_dagster_home,
     reachable,
+    require_known_schema,
+    wait_for_database,
 )
 from peebot_local.embedded_postgres import EmbeddedPostgres, free_port
 from peebot_local.errors import MendableError
@@ -137,6 +141,38 @@ def test_dagsters_sessions_end_soon_after_their_client_has_vanished(
 def asked(url: str, query: str) -> str:
     with sqlalchemy.create_engine(url, poolclass=NullPool).connect() as connection:
         return str(connection.execute(sqlalchemy.text(query)).scalar_one())
+
+
+def test_a_migration_waits_for_a_database_that_comes_late(
+    monkeypatch: pytest.MonkeyPatch, database_url: str, tmp_path: Path
+) -> None:
+    asked = iter([False, False, True])
+    monkeypatch.setattr("peebot_local.database.reachable", lambda url: next(asked))
+    monkeypatch.setattr("peebot_local.database._POLL_S", 0.0)
+    monkeypatch.setenv("PEEBOT_HOME", str(tmp_path))
+    monkeypatch.setenv("PEEBOT_DATABASE_URL", database_url)
+    result = CliRunner().invoke(app, ["migrate", "--wait", "600"])
+    assert result.exit_code == 0
+    assert result.output.count("Waiting up to 600 s for the database") == 1
+    assert next(asked, None) is None
+
+
+def test_a_database_that_does_not_come_is_waited_for_no_longer_than_asked() -> None:
+    said: list[str] = []
+    wait_for_database(f"postgresql://127.0.0.1:{free_port()}/peebot", 0.0, said.append)
+    assert said == []
+
+
+def test_a_server_starts_nothing_on_a_schema_that_is_not_migrated_but_all_when_the_database_is_away(
+    database_url: str,
+) -> None:
+    require_known_schema(database_url, newest=True)
+    require_known_schema(f"postgresql://127.0.0.1:{free_port()}/peebot", newest=True)
+    with psycopg.connect(database_url) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '0001'")
+    require_known_schema(database_url)
+    with pytest.raises(MendableError, match=r"its schema is 0001, .*run \./peebot migrate"):
+        require_known_schema(database_url, newest=True)
 
 
 def test_creating_a_database_again_changes_nothing(postgres_server: EmbeddedPostgres) -> None:

@@ -79,6 +79,16 @@ def test_the_service_manager_hears_the_daemon_and_its_spool_may_be_elsewhere(set
     assert served("ingest", settings, {}).environment["PEEBOT_SPOOL"].startswith(str(settings.home))
 
 
+def test_what_dagster_itself_is_told_may_be_told_otherwise(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit = "DAGSTER_SENSOR_GRPC_TIMEOUT_SECONDS"
+    monkeypatch.delenv(limit, raising=False)
+    assert served("dagster-daemon", settings, {}).environment[limit] == "180"
+    monkeypatch.setenv(limit, "600")
+    assert served("dagster-daemon", settings, os.environ).environment[limit] == "600"
+
+
 def test_the_processes_of_dagster_find_the_code_server_wherever_it_is(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
