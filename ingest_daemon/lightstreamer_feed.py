@@ -40,7 +40,7 @@ from ingest_daemon.feed import (
 )
 from ingest_daemon.link import CLOCK_ITEM, Connection
 from ingest_daemon.passage import NOTABLE_S, Mark, Overload, Passage, Position
-from ingest_daemon.reading import MAX_TEXT, RawUpdate
+from ingest_daemon.reading import MAX_TEXT, RawUpdate, clipped
 
 ITEMS_PER_SUBSCRIPTION = 50
 """The library copies the list of items for every update: small subscriptions cost less than a big one."""
@@ -224,22 +224,9 @@ class _UpdateListener(SubscriptionListener):  # type: ignore[misc]
     def onItemUpdate(self, update: Any) -> None:  # noqa: N802
         self._passage.left += 1
         value = update.getValue
-        self._queue.put(
-            Heard(
-                RawUpdate(
-                    update.getItemName(),
-                    value(1),
-                    value(2),
-                    value(3),
-                    value(4),
-                    value(5),
-                    value(6),
-                    update.isSnapshot(),
-                    self._now(),
-                ),
-                self._monotonic_s(),
-            )
-        )
+        fields = clipped((value(1), value(2), value(3), value(4), value(5), value(6)))
+        raw = RawUpdate(update.getItemName(), *fields, update.isSnapshot(), self._now())
+        self._queue.put(Heard(raw, self._monotonic_s()))
 
     def onUnsubscription(self) -> None:  # noqa: N802
         # Comes with every loss of the session, in order with the updates.

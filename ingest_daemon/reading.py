@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from hashlib import blake2b
@@ -17,12 +17,19 @@ CLOCK_TOLERANCE = timedelta(minutes=10)
 # A counter not reset on New Year's Day runs past the year's end; more than a month of that is nonsense.
 MAX_TIMESTAMP_HOURS = 24.0 * (366 + 1 + 31)
 MAX_TEXT = 1000
+"""Characters of a value that is stored."""
+MAX_OTHER_TEXT = 100
+"""Characters of a time stamp or a status class that may be one; of the others nothing is used."""
 
 _ONE_DAY = timedelta(days=1)
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"[+-]?(?:nan|inf|infinity)", re.IGNORECASE)
 _STATUS_CLASS = re.compile(r"-?[0-9]{1,4}")
 _ITEM = re.compile(r"[!-~]{1,200}")
+
+
+Fields = tuple[str | None, str | None, str | None, str | None, str | None, str | None]
+"""Of an update, in the feed's order: TimeStamp, Value, Status.Class, .Indicator, .Color, CalibratedData."""
 
 
 class RawUpdate(NamedTuple):
@@ -97,9 +104,27 @@ def parse(update: RawUpdate) -> Reading | Rejection:
     )
 
 
+def clipped(fields: Sequence[str | None]) -> Fields:
+    """The fields, but of what is too long only as much as shows it: memory is bounded by bytes, too."""
+    timestamp, value, status_class, status_indicator, status_color, calibrated = fields
+    return (
+        _start(timestamp, MAX_OTHER_TEXT),
+        _start(value, MAX_TEXT),
+        _start(status_class, MAX_OTHER_TEXT),
+        _start(status_indicator, MAX_OTHER_TEXT),
+        _start(status_color, MAX_OTHER_TEXT),
+        _start(calibrated, MAX_OTHER_TEXT),
+    )
+
+
 def storable(text: str) -> str:
     """The text without what PostgreSQL's text and jsonb refuse: NUL and lone surrogates."""
     return text.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")
+
+
+def _start(text: str | None, limit: int) -> str | None:
+    # One more than the limit, so that it is rejected as it would have been.
+    return text if text is None or len(text) <= limit else text[: limit + 1]
 
 
 @lru_cache(maxsize=8)
@@ -111,7 +136,7 @@ def _januaries_0(year: int) -> tuple[datetime, ...]:
 def _hours(text: str | None) -> float:
     if not text:
         raise InvalidFieldError("timestamp_missing")
-    if not _NUMBER.fullmatch(text):
+    if len(text) > MAX_OTHER_TEXT or not _NUMBER.fullmatch(text):
         raise InvalidFieldError("timestamp_not_a_number")
     hours = float(text)
     if hours <= 0.0:

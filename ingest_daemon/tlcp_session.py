@@ -9,7 +9,7 @@ from datetime import datetime
 
 from ingest_daemon.feed import FIELDS, FeedEvent, Heard, LineRejected, UpdatesLost
 from ingest_daemon.link import CLOCK_ITEM
-from ingest_daemon.reading import RawUpdate
+from ingest_daemon.reading import MAX_OTHER_TEXT, RawUpdate, clipped
 from ingest_daemon.tlcp import (
     DATA_TAGS,
     ProtocolError,
@@ -150,7 +150,9 @@ class TlcpSession:
             if channel is None:
                 raise ProtocolError(f"an update of item {position[:20]!r} of {len(subscription.items)}")
             known = channel.values
-            channel.values = decode_values(value_list, known, _WIDTH)
+            values = decode_values(value_list, known, _WIDTH)
+            # No field is longer than all of them; those that are unchanged are clipped already.
+            channel.values = values if len(value_list) <= MAX_OTHER_TEXT else clipped(values)
             timestamp, value, status, indicator, color, calibrated = channel.values
             update = RawUpdate(
                 channel.item,

@@ -230,6 +230,16 @@ def test_a_line_that_cannot_be_read_costs_the_session_and_no_more(
 
 
 @BOTH
+def test_of_a_field_that_is_too_long_only_the_beginning_is_kept(
+    name: str, simulator: ServerThread, connected: FeedProcess
+) -> None:
+    update = Update(LEVEL, datetime.now(UTC), "x" * 3000)
+    simulator.call(lambda server: server.publish(update))
+    event = connected.wait_for(lambda event: event[0] == "update" and event[3][1].startswith("x"))
+    assert event[3][1] == "x" * 1001
+
+
+@BOTH
 def test_a_refused_session_is_tried_until_it_is_accepted(
     name: str, simulator: ServerThread, counter: Counter, open_feed: Any
 ) -> None:

@@ -7,7 +7,17 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ingest_daemon.reading import InvalidFieldError, RawUpdate, Reading, Rejection, event_time, parse
+from ingest_daemon.reading import (
+    MAX_OTHER_TEXT,
+    MAX_TEXT,
+    InvalidFieldError,
+    RawUpdate,
+    Reading,
+    Rejection,
+    clipped,
+    event_time,
+    parse,
+)
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NOW_HOURS = "1452.0"
@@ -137,6 +147,7 @@ def test_a_timestamp_that_is_none_is_rejected_with_a_reason(stamp: str | None, r
         ({"value": "1e309"}, "value_not_finite"),
         ({"value": "9" * 400}, "value_not_finite"),
         ({"value": "x" * 1001}, "value_too_long"),
+        ({"timestamp": "7870." + "1" * 96}, "timestamp_not_a_number"),
         ({"value": "a\x00b"}, "value_not_storable"),
         ({"value": "\ud800"}, "value_not_storable"),
         ({"status_class": "good"}, "status_class_not_a_number"),
@@ -150,6 +161,30 @@ def test_a_field_that_breaks_the_rules_is_rejected_with_a_reason(
     rejection = parse(update(**changes))
     assert isinstance(rejection, Rejection)
     assert rejection.reason == reason
+
+
+def test_of_what_is_too_long_no_more_is_kept_than_it_takes_to_reject_it() -> None:
+    kept = clipped(("1" * 16_000, "x" * 16_000, "2" * 16_000, None, "", "y" * 16_000))
+    assert [None if text is None else len(text) for text in kept] == [101, 1001, 101, None, 0, 101]
+
+
+FIELDS_OF_AN_UPDATE = (NOW_HOURS, "17", "24", None, "", "17")
+
+
+@given(st.integers(0, 5), st.sampled_from(["1", "x", " ", "\x00", "é"]), st.integers(1, 3000))
+def test_what_is_clipped_is_rejected_or_read_as_if_it_was_whole(which: int, unit: str, length: int) -> None:
+    fields = list(FIELDS_OF_AN_UPDATE)
+    fields[which] = unit * length
+
+    def verdict(texts: Any) -> tuple[type, object, object]:
+        result = parse(RawUpdate("NODE3000005", *texts, False, NOW))
+        if isinstance(result, Rejection):
+            return Rejection, result.reason, None
+        return Reading, result.raw_value, result.event_id
+
+    assert verdict(clipped(fields)) == verdict(fields)
+    assert len(clipped(fields)[1] or "") <= MAX_TEXT + 1
+    assert all(len(text or "") <= MAX_OTHER_TEXT + 1 for text in (*clipped(fields)[:1], *clipped(fields)[2:]))
 
 
 def test_an_update_of_an_unknown_channel_is_a_reading() -> None:

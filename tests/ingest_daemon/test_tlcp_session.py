@@ -190,6 +190,15 @@ def test_what_no_server_may_say_is_refused_as_such(line: str) -> None:
     assert peer.events == before
 
 
+def test_of_a_long_field_no_more_is_kept_than_it_takes_to_reject_it() -> None:
+    peer = Peer()
+    peer.say(f"U,1,1,{'1' * 2000}|{'x' * 3000}|{'2' * 2000}|{'r' * 2000}|#|$", "U,1,1,|17|^4")
+    long, later = [event.update for event in peer.events if isinstance(event, Heard)]
+    lengths = [None if text is None else len(text) for text in long[1:7]]
+    assert lengths == [101, 1001, 101, 101, None, 0]
+    assert (later.value, len(later.status_indicator or "")) == ("17", 101)
+
+
 def test_what_came_before_a_bad_line_is_kept() -> None:
     peer = Peer()
     with pytest.raises(ProtocolError):
