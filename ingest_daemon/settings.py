@@ -60,8 +60,6 @@ class Settings:
             raise SettingsError(f"--server must begin with http:// or https://, not {options.server!r}")
         if options.queue_capacity < 1:
             raise SettingsError("--queue-capacity must be at least 1")
-        if options.spool_limit_mb < 1:
-            raise SettingsError("--spool-limit-mb must be at least 1")
         if (options.clock == "feed") != (options.as_of is not None):
             raise SettingsError("--clock feed and --as-of belong together: a replay needs to know the year")
         return cls(
@@ -73,7 +71,9 @@ class Settings:
             queue_capacity=options.queue_capacity,
             feed="tlcp" if feed == "tlcp" else "official",
             spool=Path(spool) if (spool := options.spool or environment.get("PEEBOT_SPOOL")) else None,
-            spool_limit_mb=options.spool_limit_mb,
+            spool_limit_mb=_megabytes(
+                options.spool_limit_mb or environment.get("PEEBOT_SPOOL_LIMIT_MB") or "512"
+            ),
             channels=ChannelSlice.read(options.channels or environment.get("PEEBOT_CHANNELS", "")),
             metrics_port=_port(options.metrics_port or environment.get("PEEBOT_METRICS_PORT", "")),
             metrics_host=_host(
@@ -97,6 +97,12 @@ def _port(text: str) -> int | None:
         raise SettingsError(
             f"--metrics-port takes a port number, not {text!r}; the address is that of --metrics-host"
         )
+    return int(text)
+
+
+def _megabytes(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()) or int(text) < 1:
+        raise SettingsError(f"--spool-limit-mb (PEEBOT_SPOOL_LIMIT_MB) must be at least 1, not {text!r}")
     return int(text)
 
 
@@ -170,7 +176,11 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FOLDER",
         help="where on disk updates wait while the database is away (default: PEEBOT_SPOOL, or nowhere)",
     )
-    parser.add_argument("--spool-limit-mb", type=int, default=512, help="(default: %(default)s)")
+    parser.add_argument(
+        "--spool-limit-mb",
+        metavar="MB",
+        help="how large it may grow (default: PEEBOT_SPOOL_LIMIT_MB, or 512)",
+    )
     parser.add_argument(
         "--channels",
         metavar="LIST",

@@ -83,7 +83,7 @@ def reachable(database_url: str) -> bool:
 
 
 def wait_for_database(database_url: str, patience_s: float, say: Callable[[str], None]) -> None:
-    """Return when the database takes connections, or after `patience_s`; `say` is told once of the waiting."""
+    """Return when the database takes connections, or after `patience_s`; `say` is told of it once."""
     end_s = time.monotonic() + patience_s
     told = False
     while not reachable(database_url) and time.monotonic() < end_s:
@@ -96,8 +96,8 @@ def wait_for_database(database_url: str, patience_s: float, say: Callable[[str],
 def require_known_schema(database_url: str, newest: bool = False) -> None:
     """MendableError when a later version of PeeBot has changed the schema; a database away is not judged.
 
-    `newest`: also when a migration is missing. What waits for its database goes on waiting, and finds out when
-    it is there.
+    `newest`: also when a migration is missing. What waits for its database goes on waiting, and finds out
+    when it is there.
     """
     try:
         connection = psycopg.connect(database_url, connect_timeout=2)

@@ -74,6 +74,7 @@ def make_logins(owner_url: str, logins: Sequence[Login]) -> None:
         if (named := conninfo_to_dict(login.url)["dbname"]) != database:
             raise MendableError(f"{login.setting} names the database {named}, not {database}; correct it")
     with mendable(owner_url), psycopg.connect(owner_url) as connection:
+        server = _server(connection)
         # Two migrations at once must not make the same user.
         connection.execute("SELECT pg_advisory_xact_lock(hashtext('peebot logins'))")
         connection.execute("SELECT grant_roles()")
@@ -81,7 +82,7 @@ def make_logins(owner_url: str, logins: Sequence[Login]) -> None:
             _make(connection, login)
     grant_dagsters_tables(owner_url)
     for login in logins:
-        _try(login)
+        _try(login, server)
 
 
 _STANDING = """
@@ -116,16 +117,32 @@ def _make(connection: psycopg.Connection, login: Login) -> None:
         connection.execute(pgsql.SQL("GRANT {} TO {}").format(pgsql.Identifier(login.role), user))
 
 
-def _try(login: Login) -> None:
+def _server(connection: psycopg.Connection) -> int | None:
+    """The number that a server has from its making, and its replicas have, too; None where it is not told."""
+    try:
+        with connection.transaction():
+            row = connection.execute("SELECT system_identifier FROM pg_control_system()").fetchone()
+    except psycopg.errors.InsufficientPrivilege:
+        return None
+    return None if row is None else int(row[0])
+
+
+def _try(login: Login, owners: int | None) -> None:
     databases = [login.url]
     if login.role in _IN_DAGSTERS_DATABASE:
         databases.append(make_conninfo(login.url, dbname=dagster_database(login.url)))
     for url in databases:
         try:
-            psycopg.connect(url, connect_timeout=10).close()
+            with psycopg.connect(url, connect_timeout=10) as connection:
+                server = _server(connection)
         except psycopg.OperationalError as error:
             reason = str(error).strip().splitlines()[-1].removeprefix("connection failed: ")
             raise MendableError(
                 f"{login.setting}: {login.user} cannot log in to {describe(url)} ({reason}); "
                 "correct the URL, or what the server lets in (pg_hba.conf)"
             ) from None
+        if None not in (server, owners) and server != owners:
+            raise MendableError(
+                f"{login.setting} leads to another server ({describe(url)}) than PEEBOT_DATABASE_URL; "
+                "did the database move? Correct the one that is out of date"
+            )

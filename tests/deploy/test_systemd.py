@@ -18,9 +18,12 @@ from pathlib import Path
 
 import pytest
 
+from ingest_daemon.settings import Settings as DaemonSettings
 from peebot_local.embedded_postgres import free_port
 from peebot_local.logins import ROLES
 from peebot_local.secret_files import SECRETS
+from peebot_local.serve import served
+from peebot_local.settings import Settings
 from tests.deploy.sandbox import INSTALLED, ROOT, UNITS, Sandbox, job_of, unit, unit_of
 from tests.peebot_dagster.alerts.servers import webhook_server
 
@@ -162,6 +165,16 @@ def test_a_warm_worker_has_room_for_its_runs_and_its_broker_by_a_credential() ->
     ((variable, path),) = (line.split("=", 1) for line in service["Environment"])
     assert variable.removesuffix("_FILE") in SECRETS
     assert [f"%d/{line.split(':')[0]}" for line in service["LoadCredential"]] == [path]
+
+
+def test_a_spool_elsewhere_is_where_the_unit_may_write() -> None:
+    service = unit(UNITS / "peebot@ingest.service.d" / "60-spool.conf.example")["Service"]
+    given = dict(pair.split("=", 1) for line in service["Environment"] for pair in line.split())
+    assert service["ReadWritePaths"] == [given["PEEBOT_SPOOL"]]
+    url = {"PEEBOT_DATABASE_URL": "postgresql://db/peebot"}
+    started = served("ingest", Settings.from_environment(url), {**url, **given}).environment
+    assert DaemonSettings.read([], started).spool == Path(given["PEEBOT_SPOOL"])
+    assert DaemonSettings.read([], started).spool_limit_mb == int(given["PEEBOT_SPOOL_LIMIT_MB"])
 
 
 def test_whom_to_alert_comes_by_a_credential_and_only_when_asked_for() -> None:

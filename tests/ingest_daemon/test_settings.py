@@ -81,3 +81,14 @@ def test_the_spool_is_where_argument_or_environment_say_and_nowhere_without() ->
     assert (read().spool, read().spool_limit_mb) == (None, 512)
     assert Settings.read([], environment).spool == Path("/var/lib/peebot/spool")
     assert Settings.read(["--spool", "here"], environment).spool == Path("here")
+
+
+def test_the_limit_of_the_spool_is_that_of_argument_or_environment() -> None:
+    environment = {"PEEBOT_DATABASE_URL": URL, "PEEBOT_SPOOL_LIMIT_MB": "4096"}
+    assert Settings.read([], environment).spool_limit_mb == 4096
+    assert Settings.read(["--spool-limit-mb", "7"], environment).spool_limit_mb == 7
+    # As compose.yaml gives it when nobody has set it.
+    assert Settings.read([], environment | {"PEEBOT_SPOOL_LIMIT_MB": ""}).spool_limit_mb == 512
+    for wrong in ("0", "-1", "4G"):
+        with pytest.raises(SettingsError, match="PEEBOT_SPOOL_LIMIT_MB"):
+            Settings.read([], environment | {"PEEBOT_SPOOL_LIMIT_MB": wrong})

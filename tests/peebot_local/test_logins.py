@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
 import pytest
 from psycopg import sql as pgsql
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from peebot_local.database import create_database, dagster_database
-from peebot_local.embedded_postgres import free_port
+from peebot_local.embedded_postgres import EmbeddedPostgres, free_port
 from peebot_local.errors import MendableError
 from peebot_local.logins import ROLES, Login, logins_of, make_logins
 from peebot_local.secret_files import SECRETS, secrets_of_files
@@ -124,6 +125,22 @@ def test_nobody_elses_password_is_changed(database_url: str, named: Named) -> No
             with pytest.raises(MendableError, match=r"there is a user .* already"):
                 make_logins(database_url, [reader])
             connection.execute(pgsql.SQL("DROP ROLE {}").format(user))
+
+
+def test_a_login_on_another_server_is_refused_though_it_works_there(
+    database_url: str, named: Named, ascii_server: EmbeddedPostgres
+) -> None:
+    (reader,) = named(reader="one")
+    database = str(conninfo_to_dict(database_url)["dbname"])
+    with psycopg.connect(ascii_server.url("postgres"), autocommit=True) as there:
+        there.execute(pgsql.SQL("CREATE DATABASE {}").format(pgsql.Identifier(database)))
+        there.execute(pgsql.SQL("CREATE ROLE {} LOGIN PASSWORD 'one'").format(pgsql.Identifier(reader.user)))
+    forgotten = replace(reader, url=make_conninfo(reader.url, port=ascii_server.port()))
+    psycopg.connect(forgotten.url).close()
+    with pytest.raises(
+        MendableError, match=r"PEEBOT_READER_URL leads to another server \(.*\) than PEEBOT_DATA"
+    ):
+        make_logins(database_url, [forgotten])
 
 
 def test_all_logins_are_made_or_none(database_url: str, named: Named) -> None:
