@@ -53,8 +53,9 @@ def channels_heard(channels: Sequence[Channel], link: LinkDay, now: datetime) ->
     numbers = {"channels": len(channels), "silent_for_a_day": len(silent)}
     if len(silent) == len(channels):
         advice = (
-            f"Nothing was heard of {', '.join(channel.item for channel in channels)} for a day of a live link: "
-            "this detector sees nothing. Does the feed still fill these items, and does a daemon listen to them (`--channels`)?"
+            f"Nothing was heard of {', '.join(channel.item for channel in channels)} for a day of a live "
+            "link: this detector sees nothing. Does the feed still fill these items, and does a daemon "
+            "listen to them (`--channels`)?"
         )
     elif dead:
         advice = (
