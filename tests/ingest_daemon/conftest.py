@@ -23,6 +23,7 @@ from iss_simulator.feed import Update, clock_update
 from iss_simulator.thread import ServerThread
 from peebot_local.embedded_postgres import EmbeddedPostgres
 from sql.migrate import migrate
+from tests.ingest_daemon import whole_daemon
 
 ITEMS = ("NODE3000004", "NODE3000005", "NODE3000008", "NODE3000009", "USLAB000058")
 
@@ -264,3 +265,28 @@ def start_daemon(tmp_path: Path) -> Iterator[Callable[..., DaemonProcess]]:
     for daemon in started:
         if daemon.is_running():
             daemon.kill()
+
+
+@pytest.fixture(params=["official", "tlcp"])
+def daemons(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[Callable[..., whole_daemon.DaemonProcess]]:
+    started: list[whole_daemon.DaemonProcess] = []
+
+    def start(server: str, database_url: str, *arguments: str) -> whole_daemon.DaemonProcess:
+        feed = ("--feed", request.param)
+        started.append(
+            whole_daemon.DaemonProcess(server, database_url, tmp_path / "daemon.log", *feed, *arguments)
+        )
+        return started[-1]
+
+    yield start
+    for daemon in started:
+        if daemon.process.poll() is None:
+            daemon.kill()
+
+
+@pytest.fixture
+def observer(database_url: str) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        yield connection

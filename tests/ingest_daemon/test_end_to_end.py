@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -22,82 +18,20 @@ import psycopg
 import pytest
 
 from ingest_daemon.link import SILENCE_S
-from iss_simulator.feed import Update, clock_update
+from iss_simulator.feed import Update
 from iss_simulator.server import SimulatorServer
 from iss_simulator.switchboard import Switchboard
 from iss_simulator.thread import ServerThread
 from peebot_local.embedded_postgres import EmbeddedPostgres
 from sql.migrate import migrate
-
-LEVEL = "NODE3000005"
-STATE = "SELECT state FROM link_interval WHERE ended_at IS NULL"
-STORED = (
-    "SELECT raw_value FROM telemetry_reading JOIN telemetry_channel USING (channel_id)"
-    " WHERE item_id = %s ORDER BY raw_value::int"
+from tests.ingest_daemon.whole_daemon import (
+    STATE,
+    Station,
+    one,
+    stored,
+    wait_until,
+    wait_until_live,
 )
-
-
-class DaemonProcess:
-    def __init__(self, server: str, database_url: str, log: Path, *arguments: str) -> None:
-        self._log = log
-        with log.open("ab") as sink:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "ingest_daemon", "--server", server, *arguments],
-                env={**os.environ, "PEEBOT_DATABASE_URL": database_url},
-                stderr=sink,
-            )
-
-    def log(self) -> str:
-        return self._log.read_text()
-
-    def terminate(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=60)
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-
-class Station:
-    """Publishes readings of the tank and ticks of the clock, and remembers the tank's."""
-
-    def __init__(self, simulator: ServerThread) -> None:
-        self.sent: list[str] = []
-        self.ticked_at = datetime.now(UTC)
-        self._numbers = count()
-        self._simulator = simulator
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-
-    def send(self, readings: int = 1) -> None:
-        for _ in range(readings):
-            self.sent.append(str(next(self._numbers)))
-            self._publish(Update(LEVEL, datetime.now(UTC), self.sent[-1]))
-
-    def tick(self) -> None:
-        self.ticked_at = datetime.now(UTC)
-        self._publish(clock_update(self.ticked_at))
-
-    @contextmanager
-    def sending(self) -> Iterator[None]:
-        """Send about 100 readings and ticks a second meanwhile."""
-        self._stop.clear()
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-        try:
-            yield
-        finally:
-            self._stop.set()
-            self._thread.join()
-
-    def _run(self) -> None:
-        while not self._stop.wait(0.01):
-            self.send()
-            self.tick()
-
-    def _publish(self, update: Update) -> None:
-        self._simulator.call(lambda server: server.publish(update))
 
 
 @pytest.fixture
@@ -109,57 +43,6 @@ def simulator() -> Iterator[ServerThread]:
 @pytest.fixture
 def station(simulator: ServerThread) -> Station:
     return Station(simulator)
-
-
-@pytest.fixture(params=["official", "tlcp"])
-def daemons(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., DaemonProcess]]:
-    started: list[DaemonProcess] = []
-
-    def start(server: str, database_url: str, *arguments: str) -> DaemonProcess:
-        feed = ("--feed", request.param)
-        started.append(DaemonProcess(server, database_url, tmp_path / "daemon.log", *feed, *arguments))
-        return started[-1]
-
-    yield start
-    for daemon in started:
-        if daemon.process.poll() is None:
-            daemon.kill()
-
-
-@pytest.fixture
-def observer(database_url: str) -> Iterator[psycopg.Connection]:
-    with psycopg.connect(database_url, autocommit=True) as connection:
-        yield connection
-
-
-def wait_until(condition: Callable[[], object], timeout_s: float = 60.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
-
-
-def one(connection: psycopg.Connection, query: Any, *parameters: object) -> Any:
-    row = connection.execute(query, parameters).fetchone()
-    return None if row is None else row[0]
-
-
-def stored(connection: psycopg.Connection) -> list[str]:
-    return [value for (value,) in connection.execute(STORED, [LEVEL]).fetchall()]
-
-
-def wait_until_live(station: Station, connection: psycopg.Connection) -> None:
-    """Wait until clock and level are heard; what nobody had subscribed yet does not count as sent."""
-
-    def is_live() -> bool:
-        station.tick()
-        station.send()
-        return one(connection, STATE) == "LIVE" and len(stored(connection)) > before
-
-    before = len(stored(connection))
-    wait_until(is_live)
-    wait_until(lambda: stored(connection)[-1] == station.sent[-1])
-    station.sent = stored(connection)
 
 
 def test_everything_sent_is_stored_once_and_a_clean_stop_loses_nothing(
@@ -345,77 +228,6 @@ def test_a_database_that_restarts_misses_nothing(
         finally:
             process.send_signal(signal.SIGINT)
             process.wait(timeout=60)
-
-
-@contextmanager
-def playing(recording: Path, speed: int) -> Iterator[tuple[str, threading.Event]]:
-    """A simulator that plays the recording: its address, and an event that is set when all was played."""
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "iss_simulator",
-            "recording",
-            str(recording),
-            "--port",
-            "0",
-            "--item",
-            LEVEL,
-            "--speed",
-            str(speed),
-            "--rewind",
-            "5",
-        ],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    try:
-        address = json.loads(process.stdout.readline())["url"]
-        finished = threading.Event()
-        output = process.stdout
-
-        def watch() -> None:
-            if "finished" in output.readline():
-                finished.set()
-
-        threading.Thread(target=watch, daemon=True).start()
-        yield address, finished
-    finally:
-        process.terminate()
-        process.wait(timeout=60)
-
-
-@pytest.mark.slow
-def test_a_replay_with_a_daemon_that_is_killed_three_times_stores_every_reading_once(
-    daemons: Any, database_url: str, observer: psycopg.Connection, tmp_path: Path
-) -> None:
-    start = datetime(2024, 12, 31, 20, tzinfo=UTC)
-    rows = [(start + timedelta(seconds=11 * step), str(step % 75)) for step in range(3000)]
-    recording = tmp_path / "level.csv"
-    lines = ["ts_utc,value", *(f"{ts:%Y-%m-%dT%H:%M:%SZ},{value}" for ts, value in rows)]
-    recording.write_text("\n".join(lines))
-    replay = ("--source", "replay", "--clock", "feed", "--as-of", "2025-02-01")
-    # 9 hours of station time in about 14 s.
-    with playing(recording, speed=2400) as (address, finished):
-        for _ in range(3):
-            before = len(stored(observer))
-            daemon = daemons(address, database_url, *replay)
-            wait_until(lambda: len(stored(observer)) > before + 200)  # noqa: B023
-            daemon.kill()
-        daemon = daemons(address, database_url, *replay)
-        assert finished.wait(180)
-        wait_until(lambda: len(stored(observer)) >= len(rows))
-        assert daemon.terminate() == 0
-    found = observer.execute(
-        "SELECT ts, raw_value FROM telemetry_reading JOIN telemetry_channel USING (channel_id)"
-        " WHERE item_id = %s ORDER BY ts",
-        [LEVEL],
-    ).fetchall()
-    assert found == rows
-    live = observer.execute("SELECT started_at FROM link_interval WHERE state = 'LIVE'").fetchall()
-    assert len(live) == 1
-    assert live[0][0] - start < timedelta(hours=1)
 
 
 @pytest.mark.slow

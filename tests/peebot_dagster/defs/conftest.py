@@ -13,7 +13,9 @@ import psycopg
 import pytest
 from psycopg import sql as pgsql
 
-from peebot_dagster.detectors.detector import DetectedEvent, Window, event_id
+from peebot_dagster.defs.live import live_detection_sensors
+from peebot_dagster.defs.resources import Store
+from peebot_dagster.detectors.detector import DetectedEvent, Detector, Window, event_id
 from peebot_local.embedded_postgres import EmbeddedPostgres
 
 ROOT = Path(__file__).parents[3]
@@ -161,3 +163,23 @@ def postgres_instance(
     (tmp_path / "dagster.yaml").write_text((ROOT / "dagster.yaml").read_text())
     with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
         yield instance
+
+
+@pytest.fixture
+def tick(database_url: str, instance: dg.DagsterInstance) -> Callable[..., dg.SensorResult]:
+    """One evaluation of live_detection as the sensor daemon makes it, without waiting; `late` by so long.
+
+    All are made at the same moment but for that, however long they take.
+    """
+    moment = datetime.now(UTC)
+
+    def evaluate(*detectors: Detector, late: timedelta = timedelta(0)) -> dg.SensorResult:
+        sensor, _ = live_detection_sensors(detectors, timedelta(0), lambda: moment + late)
+        context = dg.build_sensor_context(
+            instance=instance, resources={"store": Store(database_url=database_url)}
+        )
+        result = sensor(context)
+        assert isinstance(result, dg.SensorResult)
+        return result
+
+    return evaluate

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import dagster as dg
 import psycopg
@@ -411,54 +409,3 @@ def test_the_job_of_the_schedule_computes_the_range_and_repairs_what_the_live_se
     assert connection.execute("SELECT count(*) FROM telemetry_minute").fetchone() == (120,)
     connection.rollback()
     assert stale_hours(connection, PROCESSOR) == []
-
-
-def minutes(connection: psycopg.Connection) -> list[Any]:
-    return connection.execute("SELECT * FROM telemetry_minute ORDER BY channel_id, minute").fetchall()
-
-
-def catch_up_minutes(connection: psycopg.Connection) -> list[datetime]:
-    """Recompute what is stale until nothing is, as the schedule does; the hours that this took."""
-    computed: list[datetime] = []
-    while hours := stale_hours(connection, PROCESSOR):
-        for start, end in contiguous_spans(hours):
-            refresh_minutes(connection, start, end)
-        computed += hours
-    return sorted(computed)
-
-
-def test_late_readings_make_exactly_their_hour_stale(
-    connection: psycopg.Connection, store_readings: StoreReadings, day: datetime
-) -> None:
-    store_readings([(day + i * HOUR, 5) for i in range(5)])
-    refresh_minutes(connection, day, day + 5 * HOUR)
-
-    store_readings([(day + 2 * HOUR + MINUTE, 7)])
-
-    assert catch_up_minutes(connection) == [day + 2 * HOUR]
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_minutes_are_the_same_whatever_the_order_in_which_the_readings_came(
-    connection: psycopg.Connection,
-    store_readings: StoreReadings,
-    live_link: SayLive,
-    day: datetime,
-    seed: int,
-) -> None:
-    source = random.Random(seed)
-    live_link(day, day + 3 * HOUR)
-    live_link(day + 3 * HOUR + 90 * MINUTE, day + 9 * HOUR)
-    readings = [(day + timedelta(seconds=source.randrange(9 * 3600)), float(i)) for i in range(12)]
-    store_readings([(day + i * HOUR, 3.0) for i in range(9)], "NODE3000004")
-    for reading in readings:
-        store_readings([reading])
-        if source.random() < 0.5:
-            catch_up_minutes(connection)
-    catch_up_minutes(connection)
-    piecemeal = minutes(connection)
-
-    connection.execute("DELETE FROM telemetry_minute")
-    refresh_minutes(connection, day, day + 10 * HOUR)
-
-    assert piecemeal == minutes(connection)

@@ -2,125 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
-from itertools import pairwise
-from typing import Any
+from datetime import timedelta
 
-import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from peebot_dagster.detectors.airlock import AirlockDetector
-from peebot_dagster.detectors.detector import DetectedEvent, LiveInterval, Window
-
-DETECTOR = AirlockDetector()
-LOCK, EQUIPMENT, PUMP, SUIT, MODE = (
-    "AIRLOCK000049",
-    "AIRLOCK000054",
-    "AIRLOCK000047",
-    "AIRLOCK000001",
-    "USLAB000086",
+from peebot_dagster.detectors.detector import DetectedEvent
+from tests.peebot_dagster.detectors.crew_lock import (
+    DETECTOR,
+    EQUIPMENT,
+    HOUR,
+    MINUTE,
+    PUMP,
+    SUIT,
+    Lock,
+    emptied,
+    filled,
+    prepared,
+    types,
 )
-MORNING = datetime(2025, 1, 10, 6, tzinfo=UTC)
-MINUTE, HOUR = 60, 3600
-
-
-@dataclass
-class Lock:
-    """A crew lock whose telemetry is written down: each verb takes up where the one before ended."""
-
-    pressure: float = 745.0
-    now: datetime = MORNING
-    rows: list[tuple[datetime, str, float, int]] = field(default_factory=list)
-    away: list[tuple[datetime, datetime]] = field(default_factory=list)
-
-    def read(self, value: float, after: float = 0.0, status: int = 24) -> Lock:
-        self.now += timedelta(seconds=after)
-        self.rows.append((self.now, LOCK, value, status))
-        return self
-
-    def rest(self, seconds: float, every: float = 60.0, noise: float = 0.3) -> Lock:
-        """Stay where it is; the readings tell of a little noise."""
-        for number in range(int(seconds // every)):
-            self.read(self.pressure + (noise if number % 2 else -noise), after=every)
-        return self
-
-    def silent(self, seconds: float) -> Lock:
-        self.now += timedelta(seconds=seconds)
-        return self
-
-    def goes_to(self, goal: float, per_minute: float, every: float = 5.0) -> Lock:
-        """Move on a straight line, read every few seconds."""
-        step = per_minute / 60 * every * (1 if goal > self.pressure else -1)
-        while abs(goal - self.pressure) > abs(step):
-            self.pressure += step
-            self.read(self.pressure, after=every)
-        self.pressure = goal
-        return self.read(goal, after=every)
-
-    def link_lost(self, seconds: float) -> Lock:
-        self.away.append((self.now + timedelta(seconds=1), self.now + timedelta(seconds=seconds)))
-        return self.silent(seconds)
-
-    def context(self, item: str, value: float) -> Lock:
-        self.rows.append((self.now, item, value, 24))
-        return self
-
-    def window(
-        self, start: datetime | None = None, end: datetime | None = None, *, link_known: bool = True
-    ) -> Window:
-        """What a store gives for [start, end): the readings in it, the last ones before, and the link."""
-        rows = sorted(self.rows, key=lambda row: (row[0], row[3], row[2]))
-        start = rows[0][0] if start is None else start
-        end = self.now + timedelta(microseconds=1) if end is None else end
-        carried = {row[1]: row for row in rows if row[0] < start}
-        inside = [row for row in rows if start <= row[0] < end]
-        live = tuple(self._live(start, end)) if link_known else None
-        return Window(start, end, frame([*carried.values(), *inside]), live)
-
-    def _live(self, start: datetime, end: datetime) -> Iterator[LiveInterval]:
-        edges = [start, *(edge for gap in self.away for edge in gap), end]
-        for begin, until in zip(edges[::2], edges[1::2], strict=True):
-            clipped = LiveInterval(max(begin, start), min(until, end))
-            if clipped.start < clipped.end:
-                yield clipped
-
-    def events(self, *, link_known: bool = True) -> list[DetectedEvent]:
-        return DETECTOR.detect(self.window(link_known=link_known))
-
-
-def frame(rows: Iterable[tuple[datetime, str, float, int]]) -> pd.DataFrame:
-    rows = list(rows)
-    return pd.DataFrame(
-        {
-            "ts": pd.to_datetime([row[0] for row in rows], utc=True),
-            "item": pd.Series([row[1] for row in rows], dtype="object"),
-            "value": pd.Series([row[2] for row in rows], dtype="float64"),
-            "status_class": pd.Series([row[3] for row in rows], dtype="Int64"),
-        }
-    )
-
-
-def prepared() -> Lock:
-    """Two hours of peace; the pump, the suits and the station are ready."""
-    lock = Lock().read(745.0).context(EQUIPMENT, 745.0).rest(2 * HOUR)
-    return lock.context(PUMP, 1).context(SUIT, 18.5).context(MODE, 16)
-
-
-def emptied(lock: Lock) -> Lock:
-    """As it is done: to 5 psi, a leak check, and on to vacuum."""
-    return lock.goes_to(259, per_minute=35).rest(5 * MINUTE, every=5).goes_to(0.5, per_minute=12)
-
-
-def filled(lock: Lock) -> Lock:
-    return lock.goes_to(259, per_minute=90).rest(3 * MINUTE, every=5).goes_to(745, per_minute=60)
-
-
-def types(events: list[DetectedEvent]) -> list[str]:
-    return [event.event_type for event in events]
 
 
 def test_a_spacewalk_is_told_with_the_depressurisation_before_it() -> None:
@@ -358,89 +257,3 @@ def test_a_recording_without_link_state_may_have_gaps() -> None:
     lock = prepared().silent(HOUR).read(0.5)
     lock.pressure = 0.5
     assert types(lock.rest(2 * HOUR).events(link_known=False)) == ["airlock_depressurisation", "spacewalk"]
-
-
-acts = st.one_of(
-    st.tuples(st.just("goes"), st.sampled_from([745, 698, 689, 527, 259, 60, 20, 0]), st.integers(5, 90)),
-    st.tuples(st.just("rest"), st.sampled_from([60, 600, 3600, 14_400, 36_000]), st.sampled_from([0, 1, 8])),
-    st.tuples(
-        st.just("spacewalk"),
-        st.sampled_from([600, 7200, 23_000, 35_900, 40_000]),
-        st.sampled_from([0, 3600, 9000]),
-    ),
-    st.tuples(st.just("jump"), st.sampled_from([745, 700, 300, 0]), st.integers(1, 120)),
-    st.tuples(st.just("bad"), st.sampled_from([0, 745]), st.sampled_from([1, 60, 4000])),
-    st.tuples(st.just("los"), st.sampled_from([745, 689, 259, 0]), st.sampled_from([8, 200, 5000])),
-    st.tuples(st.just("pump"), st.integers(0, 1), st.just(0)),
-)
-stories = st.lists(acts, min_size=1, max_size=14)
-
-
-def play(story: list[tuple[str, int, int]]) -> Lock:
-    lock = Lock().read(745.0)
-    for act, amount, second in story:
-        match act:
-            case "goes":
-                lock.goes_to(amount, per_minute=second, every=30)
-            case "rest":
-                lock.rest(amount, every=300 if amount > 600 else 30, noise=second)
-            case "spacewalk":
-                lock.goes_to(745, 90, every=20).context(PUMP, 1).rest(120).context(PUMP, 0).rest(second)
-                lock.goes_to(0.5, 30, every=20)
-                lock.rest(amount, every=300).goes_to(745, 90, every=20).rest(120)
-            case "jump":
-                lock.pressure = amount
-                lock.read(amount, after=second)
-            case "bad":
-                lock.read(amount, after=second, status=4)
-            case "los":
-                lock.pressure = amount
-                lock.link_lost(second).read(amount, after=1)
-            case "pump":
-                lock.context(PUMP, amount)
-    return lock.silent(1)
-
-
-@settings(max_examples=40, deadline=None)
-@given(stories, st.lists(st.floats(0.001, 0.999), max_size=6), st.booleans())
-def test_any_split_into_windows_gives_the_same_events(
-    story: Any, cuts: list[float], link_known: bool
-) -> None:
-    lock = play(story)
-    whole = lock.window(link_known=link_known)
-    edges = sorted({whole.start, whole.end, *(whole.start + (whole.end - whole.start) * c for c in cuts)})
-    merged: list[DetectedEvent] = []
-    for start, end in pairwise(edges):
-        until = min(end + DETECTOR.settle, whole.end)
-        part = lock.window(start - DETECTOR.look_back, until, link_known=link_known)
-        merged += [event for event in DETECTOR.detect(part) if start <= event.started_at < end]
-    assert merged == DETECTOR.detect(whole)
-
-
-@settings(max_examples=30, deadline=None)
-@given(stories, st.randoms(use_true_random=False), st.booleans())
-def test_order_and_duplicates_do_not_count(story: Any, random: Any, link_known: bool) -> None:
-    window = play(story).window(link_known=link_known)
-    order = [*range(len(window.readings)), *random.choices(range(len(window.readings)), k=10)]
-    random.shuffle(order)
-    shuffled = replace(window, readings=window.readings.iloc[order].reset_index(drop=True))
-    assert DETECTOR.detect(shuffled) == DETECTOR.detect(window)
-
-
-@settings(max_examples=30, deadline=None)
-@given(stories)
-def test_every_event_is_well_formed(story: Any) -> None:
-    window = play(story).window()
-    events = DETECTOR.detect(window)
-    assert len({event.event_id for event in events}) == len(events)
-    for event in events:
-        assert event.event_type in DETECTOR.event_types
-        assert 0.2 <= event.confidence <= 0.95
-        assert event.payload["reasons"]
-        if event.ended_at is not None:
-            duration = (event.ended_at - event.started_at).total_seconds()
-            assert duration >= 0
-            assert event.payload["duration_seconds"] == duration
-    walks = [event for event in events if event.event_type == "spacewalk"]
-    for before, after in pairwise(walks):
-        assert before.ended_at is None or before.ended_at < after.started_at
