@@ -85,7 +85,8 @@ def _opened(settings: Settings, signals: StopSignals, create: bool) -> Iterator[
         home = Home(settings.home)
         if not (create or home.postgres.exists):
             raise MendableError(
-                f"nothing has run on {settings.home} yet; start './peebot up' (or demo) first"
+                f"nothing has run on {settings.home} yet; start './peebot up' (or demo) first, "
+                "or set PEEBOT_DATABASE_URL (on a server: docs/operations.md)"
             )
         supervisor = Supervisor(home, signals)
         with home.hold():
