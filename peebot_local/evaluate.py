@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from rich.console import Console
 
 from evaluation.labels import Label, LabelError, read_labels
 from evaluation.on_recording import evaluate_on_recording
-from evaluation.on_stations import evaluate_on_stations
+from evaluation.on_stations import TOLERANCE, evaluate_on_stations
 from evaluation.report import Evaluation
 from peebot_dagster.detectors.candidate import Candidate
 from peebot_dagster.detectors.detector import Detector, Window
@@ -68,9 +68,18 @@ def read(
 
 
 def evaluate(
-    detector: Detector, command: str, seeds: int, days: float, recorded: Recorded | None, console: Console
+    detector: Detector,
+    command: str,
+    seeds: int,
+    days: float,
+    recorded: Recorded | None,
+    console: Console,
+    tolerance: timedelta = TOLERANCE,
 ) -> Evaluation | None:
-    """Evaluate with progress on the console; no seeds: not on stations. None where there is nothing to do."""
+    """Evaluate with progress on the console; no seeds: not on stations. None where there is nothing to do.
+
+    An event may begin so much earlier or later than what it tells of.
+    """
     window = None if recorded is None else recorded.of(detector)
     if recorded is not None and window is None:
         console.print(
@@ -85,11 +94,11 @@ def evaluate(
         def progress(what: str) -> None:
             status.update(f"{detector.name}: {what}")
 
-        stations = evaluate_on_stations(detector, seeds, days, progress=progress) if seeds else None
+        stations = evaluate_on_stations(detector, seeds, days, tolerance, progress) if seeds else None
         on_recording = (
             None
             if window is None or recorded is None
-            else evaluate_on_recording(detector, recorded.name, window, recorded.labels, progress=progress)
+            else evaluate_on_recording(detector, recorded.name, window, recorded.labels, tolerance, progress)
         )
     return Evaluation(detector, command, stations, on_recording)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -108,6 +109,9 @@ def evaluate(
     ] = None,
     seeds: Annotated[int, typer.Option(min=0, help="Simulated stations; 0 for none.")] = 20,
     days: Annotated[float, typer.Option(min=0.1, help="Days of each station that count.")] = 14.0,
+    tolerance: Annotated[
+        float, typer.Option(min=1, help="By how many seconds an event may begin too early or too late.")
+    ] = 60.0,
     recording: Annotated[Path | None, typer.Option(help=RECORDING_HELP)] = None,
     item: Item = None,
     year: Year = None,
@@ -137,9 +141,11 @@ def evaluate(
             "--year": year,
             "--labels": labels and labels.name,
         }
+        if tolerance != 60:
+            of_file["--tolerance"] = f"{tolerance:g}"
         given = [str(part) for option in of_file.items() if option[1] is not None for part in option]
         command = shlex.join(["./peebot", "evaluate", reference, *stations, *given])
-        evaluation = run(detector, command, seeds, days, recorded, progress)
+        evaluation = run(detector, command, seeds, days, recorded, progress, timedelta(seconds=tolerance))
         if evaluation is not None:
             evaluations.append(evaluation)
             typer.echo(evaluation.markdown())

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -83,3 +83,15 @@ def test_where_a_report_cannot_be_written_is_said_in_one_line(tmp_path: Path) ->
     for places in ((nowhere, None), (None, tmp_path)):
         with pytest.raises(MendableError, match="cannot be written"):
             write(nothing, *places)
+
+
+@pytest.mark.slow
+def test_an_event_may_be_off_by_as_much_as_one_says() -> None:
+    def found(seconds: float) -> int:
+        console, tolerance = Console(file=io.StringIO()), timedelta(seconds=seconds)
+        evaluation = evaluate(DETECTORS["water_tanks"], "", 1, 4.0, None, console, tolerance)
+        assert evaluation is not None
+        assert evaluation.stations is not None
+        return sum(score.found for score in evaluation.stations.scores)
+
+    assert found(1) < found(900)
