@@ -40,6 +40,11 @@ __all__ = [
 ]
 
 
+LONGEST_DETECTION = timedelta(minutes=5)
+"""A detector that takes longer hangs: the server ends its transaction, whose locks would keep the daemon from
+adding the next day's chunk."""
+
+
 @dataclass(frozen=True)
 class DetectionResult:
     """What a detection changed in the store, and all events (none retracted) that start in the span.
@@ -65,6 +70,8 @@ def detect_span(
     alone may change its events. Events that rest on dropped telemetry are sealed: they stay as they are.
     """
     with connection.transaction():
+        limit = str(round(LONGEST_DETECTION / timedelta(milliseconds=1)))
+        connection.execute("SELECT set_config('idle_in_transaction_session_timeout', %s, true)", (limit,))
         lock_processor(connection, detector.name)
         seen = revisions(connection, start, end)
         first, last = start - detector.settle, end + detector.look_back

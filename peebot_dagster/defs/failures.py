@@ -61,10 +61,14 @@ class Failures:
 
 
 def _failures(instance: dg.DagsterInstance, record: dg.RunRecord) -> list[_Failure]:
-    """The steps that failed in a run; a run whose process was killed has none."""
+    """The steps that failed in a run, or were under way when it was ended, as one that hangs."""
     run = record.dagster_run
     if FIRST_HOUR not in run.tags or LAST_HOUR not in run.tags:
         return []
     start, end = hour_of_key(run.tags[FIRST_HOUR]), hour_of_key(run.tags[LAST_HOUR]) + HOUR
-    logs = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
-    return [_Failure(log.step_key, start, end, record.create_timestamp) for log in logs if log.step_key]
+    begun, done = dg.DagsterEventType.STEP_START, dg.DagsterEventType.STEP_SUCCESS
+    logs = instance.all_logs(run.run_id, of_type={begun, done})
+    steps = {kind: {log.step_key for log in logs if log.dagster_event_type == kind} for kind in (begun, done)}
+    return [
+        _Failure(step, start, end, record.create_timestamp) for step in steps[begun] - steps[done] if step
+    ]

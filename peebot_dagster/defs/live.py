@@ -22,6 +22,7 @@ from peebot_dagster.detectors.detector import Detector
 from peebot_dagster.heard import heard
 from peebot_dagster.looks import QUICKEST, Agenda, Looks
 from peebot_dagster.store import HOUR, contiguous_spans
+from peebot_dagster.under_way import UnderWay
 from peebot_dagster.unreported import Unreported
 from peebot_dagster.watch import Watch
 
@@ -75,7 +76,7 @@ class Tick:
 
 
 class LiveDetection:
-    """One tick's work on one connection. `clock` tells the time (UTC); `unreported` outlives the tick."""
+    """One tick's work on one connection. `clock` tells the time (UTC); the last two outlive the tick."""
 
     def __init__(
         self,
@@ -83,9 +84,11 @@ class LiveDetection:
         detectors: Sequence[Detector],
         clock: Callable[[], datetime],
         unreported: Unreported,
+        under_way: UnderWay,
     ) -> None:
         self._connection = connection
         self._unreported = unreported
+        self._under_way = under_way
         self._detectors = {detector.name: detector for detector in detectors}
         self.clock = clock
         self._looks = Looks(connection, detectors)
@@ -122,10 +125,11 @@ class LiveDetection:
         return again_at, frozenset().union(*awake)
 
     def _detect(self, detector: Detector, start: datetime, end: datetime) -> None:
-        """Detect over a span. A detector that fails stops no other: it shows as a failed check."""
+        """Detect over a span. A detector that fails or hangs stops no other: it shows as a failed check."""
         tick, now = self.tick, self.clock()
         try:
-            result = detect_span(self._connection, detector, start, end)
+            with self._under_way.alone(detector.name, now):
+                result = detect_span(self._connection, detector, start, end)
         except psycopg.OperationalError:
             raise  # the store's fault, not the detector's: the tick fails and the next one catches up
         except Exception as failure:
@@ -222,7 +226,7 @@ def live_detection_sensors(
 ) -> list[dg.SensorDefinition]:
     """The sensors that keep watch over these detectors, each for a `turn`; zero: one look and no waiting."""
 
-    requests, unreported = PostingRequests(), Unreported()
+    requests, unreported, under_way = PostingRequests(), Unreported(), UnderWay()
 
     def live_sensor(name: str) -> dg.SensorDefinition:
         # Below the sensor daemon's own loop of 5 s: an interval of 5 beats against it and skips every other.
@@ -244,7 +248,7 @@ def live_detection_sensors(
                     watch = Watch(watching)
                     if not watch.take(STAND_BY):
                         return dg.SensorResult(skip_reason="The other sensor keeps watch.")
-                    live = LiveDetection(connection, detectors, clock, unreported)
+                    live = LiveDetection(connection, detectors, clock, unreported, under_way)
                     due, complaint = _watch(live, watch, context.instance, requests, turn)
                 # The twin has the watch now.
                 reports = live.reports()

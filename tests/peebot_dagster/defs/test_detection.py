@@ -274,3 +274,31 @@ def test_readings_that_are_stored_while_a_detection_runs_leave_their_hour_stale(
 
     catch_up(connection, jump)
     assert len(events(connection)) == 1
+
+
+def test_the_locks_of_a_detection_that_hangs_are_given_up(
+    connection: psycopg.Connection,
+    database_url: str,
+    store_readings: StoreReadings,
+    jump: Detector,
+    day: datetime,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store_readings([(day, 10)])
+    monkeypatch.setattr("peebot_dagster.detection.LONGEST_DETECTION", timedelta(milliseconds=100))
+    idle = (
+        "SELECT 1 FROM pg_stat_activity, pg_sleep(0.05)"
+        " WHERE datname = current_database() AND state = 'idle in transaction'"
+    )
+
+    class Hanging(type(jump)):  # type: ignore[misc]
+        def detect(self, window: Any) -> Any:
+            with psycopg.connect(database_url, autocommit=True) as watching:
+                for _ in range(400):
+                    if not watching.execute(idle).fetchone():
+                        break
+            return []
+
+    with psycopg.connect(database_url) as hanging, pytest.raises(psycopg.Error):
+        detect_span(hanging, Hanging(), day, day + HOUR)
+    assert stale_hours(connection, jump.name) == [day]

@@ -7,12 +7,14 @@ import dagster as dg
 import psycopg
 import pytest
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
+from dagster._core.execution.plan.objects import StepSuccessData
 
 from peebot_dagster.definitions import build_definitions
 from peebot_dagster.defs.detectors import events_key
+from peebot_dagster.defs.failures import Failures
 from peebot_dagster.defs.hourly import JOB_NAME, hourly_schedule, requests_for, runs_for
 from peebot_dagster.defs.live import live_detection_sensors
-from peebot_dagster.defs.partitions import hour_key
+from peebot_dagster.defs.partitions import FIRST_HOUR, LAST_HOUR, hour_key
 from peebot_dagster.defs.resources import Store
 from peebot_dagster.defs.telemetry import telemetry_minute
 from peebot_dagster.detectors.detector import Detector
@@ -282,6 +284,29 @@ def test_after_an_hour_the_weeks_before_the_failed_one_have_their_turn_and_after
     assert isinstance(next_day, list)
     assert span(later[0])[1] == "2025-03-23-21:00"
     assert span(next_day[0])[1] == "2025-03-30-21:00"
+
+
+def test_a_step_that_was_under_way_when_its_run_was_ended_counts_as_failed_and_one_after_it_does_not(
+    instance: dg.DagsterInstance, day: datetime
+) -> None:
+    run = instance.create_run_for_job(
+        dg.GraphDefinition(name=JOB_NAME).to_job(),
+        status=dg.DagsterRunStatus.FAILURE,
+        tags={FIRST_HOUR: hour_key(day), LAST_HOUR: hour_key(day + HOUR)},
+    )
+    for step, what, data in (
+        ("done_events", "STEP_START", None),
+        ("done_events", "STEP_SUCCESS", StepSuccessData(duration_ms=1.0)),
+        ("hanging_events", "STEP_START", None),
+    ):
+        event = dg.DagsterEvent(what, JOB_NAME, step_key=step, event_specific_data=data)
+        instance.report_dagster_event(event, run.run_id)
+    now = datetime.now(UTC)
+    failures = Failures(instance, JOB_NAME, day, now)
+
+    assert failures.rests(dg.AssetKey("hanging_events"))
+    assert not failures.rests(dg.AssetKey("done_events"))
+    assert not failures.rests(dg.AssetKey("later_events"))
 
 
 def test_code_that_was_loaded_since_is_tried_at_once(evaluate: Evaluate, failed_week: datetime) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -14,7 +15,7 @@ from peebot_dagster.defs.live import live_detection_sensors
 from peebot_dagster.defs.partitions import hour_key
 from peebot_dagster.defs.resources import Store
 from peebot_dagster.detection import stale_hours
-from peebot_dagster.detectors.detector import Detector
+from peebot_dagster.detectors.detector import DetectedEvent, Detector, Window
 from peebot_dagster.heard import CHANNELS_HEARD
 from peebot_dagster.looks import HOURS_PER_LOOK
 from tests.peebot_dagster.defs.visits import insert_event
@@ -167,6 +168,48 @@ def test_a_tick_that_asks_for_a_run_says_in_its_log_why_a_detector_failed(
 
     assert tick(broken).run_requests
     assert "Failed: broken: ZeroDivisionError: by design." in capfd.readouterr().err
+
+
+def test_a_detector_that_never_returns_is_left_alone_and_told_of_while_the_others_run_on(
+    connection: psycopg.Connection,
+    database_url: str,
+    instance: dg.DagsterInstance,
+    store_readings: StoreReadings,
+    jump: Detector,
+    day: datetime,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # So soon does the server end the session of a watch that hangs.
+    monkeypatch.setattr("peebot_dagster.watch.LONGEST", timedelta(seconds=2))
+    begun, released = threading.Event(), threading.Event()
+
+    class Hanging(type(jump)):  # type: ignore[misc]
+        def detect(self, window: Window) -> list[DetectedEvent]:
+            begun.set()
+            released.wait()
+            return []
+
+    store_readings([(day, 5), (day + 30 * MINUTE, 8)])
+    sensor, twin = live_detection_sensors([Hanging(name="hanging"), jump], timedelta(0))
+
+    def tick(sensor: dg.SensorDefinition) -> dg.SensorResult:
+        context = dg.build_sensor_context(instance, resources={"store": Store(database_url=database_url)})
+        result = sensor(context)
+        assert isinstance(result, dg.SensorResult)
+        return result
+
+    with ThreadPoolExecutor(1) as thread:
+        try:
+            thread.submit(tick, sensor)
+            assert begun.wait(timeout=60)
+            result = tick(twin)
+        finally:
+            released.set()
+
+    check = checks(result)[dg.AssetKey("hanging_events")]
+    assert not check.passed
+    assert (check.description or "").endswith("UTC has not returned")
+    assert number_of_events(connection) == 1, "the other detector has run"
 
 
 def test_after_days_of_replay_the_newest_hours_come_first_and_the_rest_follows_tick_by_tick(
