@@ -198,11 +198,11 @@ def test_a_detector_that_never_returns_is_left_alone_and_told_of_while_the_other
         assert isinstance(result, dg.SensorResult)
         return result
 
-    with ThreadPoolExecutor(1) as thread:
+    with ThreadPoolExecutor(2) as threads:
         try:
-            thread.submit(tick, sensor)
+            threads.submit(tick, sensor)
             assert begun.wait(timeout=60)
-            result = tick(twin)
+            result = threads.submit(tick, twin).result(timeout=60)
         finally:
             released.set()
 
