@@ -37,6 +37,7 @@ FEEDS = ("official", "tlcp")
 FEED_RATE_PER_S = 70.0
 """What the station sends on average."""
 FAST_RATE_PER_S = 10_000.0
+IN_FLIGHT = {"official": 5_000, "tlcp": 100_000}
 _COLUMNS = (
     "what", "load", "rows/s", "lost", "doubled", "p50 ms", "p99 ms", "max ms", "CPU µs/row", "peak MB"
 )  # fmt: skip
@@ -98,8 +99,8 @@ def _arguments() -> argparse.Namespace:
     arguments.add_argument(
         "--in-flight",
         type=int,
-        default=100_000,
-        help="updates under way at once without --rate (default: %(default)d)",
+        help="updates under way at once without --rate (default: 5000 for the official feed, whose client the"
+        " daemon closes when they wait for 5 s inside it, and 100000 for tlcp)",
     )
     arguments.add_argument(
         "--fast-rate", type=float, default=FAST_RATE_PER_S,
@@ -112,7 +113,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _loads(feed: str, options: argparse.Namespace) -> dict[str, Load]:
-    first = Load(options.seconds, options.rate, 0 if options.rate else options.in_flight)
+    first = Load(options.seconds, options.rate, 0 if options.rate else options.in_flight or IN_FLIGHT[feed])
     loads = {"sustained": first, "feed": Load(options.seconds, FEED_RATE_PER_S)}
     return loads | ({"fast": Load(options.seconds, options.fast_rate)} if feed == "tlcp" else {})
 

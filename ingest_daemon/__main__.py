@@ -96,7 +96,9 @@ def _feed(settings: Settings, queue: BoundedQueue[FeedEvent]) -> Feed:
     # Its import starts threads, so it comes as late as possible.
     from ingest_daemon.lightstreamer_feed import LightstreamerFeed
 
-    return LightstreamerFeed(settings.server, settings.adapter_set, queue)
+    # What waits of a recording is bounded by its end; and to go back in it would be to go back for ever.
+    gives_up = settings.clock == "system"
+    return LightstreamerFeed(settings.server, settings.adapter_set, queue, gives_up=gives_up)
 
 
 if __name__ == "__main__":

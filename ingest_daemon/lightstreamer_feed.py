@@ -65,9 +65,12 @@ class LightstreamerFeed:
         adapter_set: str,
         queue: BoundedQueue[FeedEvent],
         *,
+        gives_up: bool = True,
         now: Callable[[], datetime] = utc_now,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`gives_up`: it fails when it is hopelessly behind, so that what waits in the client is bounded."""
+        self._gives_up = gives_up
         self._passage = Passage()
         self._overload = Overload()
         self._queues = _Queues(self._passage)
@@ -107,7 +110,7 @@ class LightstreamerFeed:
         """
         monotonic_s = self._monotonic_s()
         self._send_mark(monotonic_s)
-        if self._overload.is_over(self._passage.waited_s(monotonic_s), monotonic_s):
+        if self._gives_up and self._overload.is_over(self._passage.waited_s(monotonic_s), monotonic_s):
             return Connection.FAILED
         status = self._status()
         if status.startswith("CONNECTED:"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -78,3 +78,17 @@ def test_nothing_is_confirmed_that_still_waits_inside_the_client(
     stored = database.stored()
     lost = [ts for key, ts in station.sent.items() if key not in stored and ts < seen_at - SLACK]
     assert not lost, f"{len(lost)} before {seen_at}, as {lost[:3]}"
+
+
+def test_a_recording_that_is_played_faster_than_the_client_takes_it_is_heard_to_its_end(
+    breakable_database: Any, breakable_server: Any, counting_station: Any, start_daemon: Any
+) -> None:
+    database, station = breakable_database, counting_station
+    replay = ("--source", "replay", "--clock", "feed", "--as-of", datetime.now(UTC).isoformat())
+    daemon = start_daemon(breakable_server.url, database.url, "--feed", "official", *replay)
+    station.send_until_heard(database)
+    with station.sending(RATE):
+        time.sleep(2 * LIMIT_S)
+    wait_until(lambda: set(list(station.sent)[-5:]) <= database.stored(), 240.0)
+    assert not set(station.sent) - database.stored()
+    assert daemon.terminate() == 0
