@@ -225,6 +225,30 @@ VERBS: dict[str, Callable[[Any], Any]] = {
     "forget": lambda faults: faults.forget(),
     "hold": lambda faults: faults.hold(),
 }
+NOTICED_S = 4.0
+"""Silence after which a connection counts as dead: keepalive, stalled and reconnect time-outs of the official
+client (2 + 1 + 1 s), keepalive and patience of ours (2 + 2 s)."""
+BACK_S = {
+    # Noticed, and one pause after an attempt that failed.
+    "official": NOTICED_S + 4.0,
+    # Noticed, and the pauses after four attempts that failed.
+    "tlcp": NOTICED_S + 0.1 + 0.2 + 0.4 + 0.8,
+}
+"""Seconds after the last of several faults until the station is heard again."""
+DOWN_S = {
+    # The session goes on over another connection, with all that was said meanwhile.
+    "drop": {"official": 0.0, "tlcp": 0.0},
+    "close": {"official": 0.0, "tlcp": 0.0},
+    "loop": {"official": 0.0, "tlcp": 0.0},
+    "hold": {"official": 0.0, "tlcp": 0.0},
+    # Another session at once; what was said in between is gone.
+    "end": {"official": 0.1, "tlcp": 0.1},
+    # Our own reader notices a reset at once.
+    "forget": {"official": NOTICED_S + 0.2, "tlcp": 0.3},
+}
+"""Seconds that a fault alone costs, by how the clients reconnect."""
+BUSY_S = 2.0
+"""What a machine with much else to do adds to that."""
 
 
 @both_feeds
@@ -233,28 +257,37 @@ def test_a_feed_that_fails_in_every_way_costs_only_what_it_skipped_itself_and_th
     record_property: Callable[[str, object], None],
 ) -> None:  # fmt: skip
     chance = random.Random(SEED)
-    daemon = start_daemon(breakable_server.url, breakable_database.url, "--feed", feed)
-    counting_station.send_until_heard(breakable_database)
-    deadline = time.monotonic() + (600 if FULL else 15)
+    database, server = breakable_database, breakable_server
+    daemon = start_daemon(server.url, database.url, "--feed", feed)
+    counting_station.send_until_heard(database)
+    sent = counting_station.sent
+    deadline = time.monotonic() + (600 if FULL else 30)
+    spells: list[tuple[datetime, datetime]] = []
     with counting_station.sending(100):
         while time.monotonic() < deadline:
-            verb = chance.choice([*VERBS, "close"])
-            if verb == "close":
-                breakable_server.wait_for(lambda server: server.faults.close())
-            else:
-                breakable_server.call(lambda server: VERBS[verb](server.faults))  # noqa: B023
-            time.sleep(chance.uniform(0.2, 4.0))
-            breakable_server.call(lambda server: server.faults.resume())
-            time.sleep(chance.uniform(0.0, 3.0))
+            began = datetime.now(UTC)
+            # The next ones find it while it recovers from the first.
+            for _ in range(chance.choice([1, 1, 1, 2, 3])):
+                verb = chance.choice([*VERBS, "close"])
+                if verb == "close":
+                    server.wait_for(lambda server: server.faults.close())
+                else:
+                    server.call(lambda server: VERBS[verb](server.faults))  # noqa: B023
+                time.sleep(chance.uniform(0.2, 4.0))
+                server.call(lambda server: server.faults.resume())
+            spells.append((began, datetime.now(UTC)))
+            newest = list(sent)[-1]
+            wait_until(lambda: _is_heard(database, newest), BACK_S[feed] + BUSY_S)  # noqa: B023
+            time.sleep(chance.uniform(0.0, 2.0))
         # Everybody comes to rest.
-        wait_until(lambda: list(counting_station.sent)[-50] in breakable_database.stored())
-    wait_until(lambda: list(counting_station.sent)[-1] in breakable_database.stored())
+        wait_until(lambda: list(sent)[-50] in database.stored())
+    wait_until(lambda: list(sent)[-1] in database.stored())
     assert daemon.terminate() == 0
-    stored = breakable_database.stored()
-    assert stored <= set(counting_station.sent)
-    missing = {key: ts for key, ts in counting_station.sent.items() if key not in stored}
+    stored = database.stored()
+    assert stored <= set(sent)
+    missing = {key: ts for key, ts in sent.items() if key not in stored}
     record_property("skipped_by_the_feed", len(missing))
-    with psycopg.connect(breakable_database.url) as connection:
+    with psycopg.connect(database.url) as connection:
         down = connection.execute(
             "SELECT started_at, ended_at FROM link_interval WHERE state = 'DOWN' ORDER BY started_at"
         ).fetchall()
@@ -267,4 +300,62 @@ def test_a_feed_that_fails_in_every_way_costs_only_what_it_skipped_itself_and_th
         ts for ts in missing.values() if not any(start - slack <= ts <= end + slack for start, end in down)
     ]
     assert not unexplained, f"{len(unexplained)} of {len(missing)}: {unexplained[:3]}, down: {down}"
-    assert breakable_database.number("SELECT count(*) FROM rejected_reading") == 0
+    # DOWN explains whatever is missing, so there is no more of it than the faults and the ways back allow.
+    for (began, ended), following in zip(spells, [*spells[1:], None], strict=True):
+        until = datetime.now(UTC) if following is None else following[0] - slack
+        down_s = _seconds_of(down, began - slack, until)
+        assert down_s <= (ended - began).total_seconds() + BACK_S[feed] + BUSY_S
+    assert database.number("SELECT count(*) FROM rejected_reading") == 0
+
+
+@both_feeds
+def test_each_fault_of_the_feed_costs_no_more_than_the_way_back_that_is_documented(
+    breakable_database: Any, breakable_server: Any, counting_station: Any, start_daemon: Any, feed: str,
+    record_property: Callable[[str, object], None],
+) -> None:  # fmt: skip
+    database, server = breakable_database, breakable_server
+    daemon = start_daemon(server.url, database.url, "--feed", feed)
+    counting_station.send_until_heard(database)
+    sent = counting_station.sent
+    spells: dict[str, datetime] = {}
+    with counting_station.sending(100):
+        for verb in DOWN_S:
+            time.sleep(1.0)
+            spells[verb] = datetime.now(UTC)
+            if verb == "close":
+                server.wait_for(lambda server: server.faults.close())
+            else:
+                server.call(lambda server: VERBS[verb](server.faults))  # noqa: B023
+            if verb == "hold":
+                # Less than after which the connection would count as dead.
+                time.sleep(NOTICED_S / 2)
+            server.call(lambda server: server.faults.resume())
+            newest = list(sent)[-1]
+            wait_until(lambda: _is_heard(database, newest), NOTICED_S + 0.5 + BUSY_S)  # noqa: B023
+    wait_until(lambda: list(sent)[-1] in database.stored())
+    assert daemon.terminate() == 0
+    with psycopg.connect(database.url) as connection:
+        down = connection.execute(
+            "SELECT started_at, ended_at FROM link_interval WHERE state = 'DOWN' ORDER BY started_at"
+        ).fetchall()
+    stored, before = database.stored(), timedelta(seconds=0.5)
+    ends = [*[began - before for began in spells.values()][1:], datetime.now(UTC)]
+    for (verb, began), until in zip(spells.items(), ends, strict=True):
+        down_s = _seconds_of(down, began - before, until)
+        missing = [key for key, ts in sent.items() if key not in stored and began - before <= ts < until]
+        record_property(f"{verb}_down_s", down_s)
+        record_property(f"{verb}_missing", len(missing))
+        assert down_s <= DOWN_S[verb][feed] + BUSY_S, verb
+        assert len(missing) <= 100 * (down_s + 0.5), verb
+
+
+def _is_heard(database: Any, newest: tuple[str, str]) -> bool:
+    """The link is LIVE, and what was sent after this is stored."""
+    live = "SELECT count(*) FROM link_interval WHERE ended_at IS NULL AND state = 'LIVE'"
+    return database.number(live) == 1 and any(int(value) > int(newest[1]) for _, value in database.stored())
+
+
+def _seconds_of(intervals: list[tuple[datetime, datetime]], since: datetime, until: datetime) -> float:
+    """How much of the time lies in the intervals."""
+    parts = [min(end, until) - max(start, since) for start, end in intervals]
+    return sum(max(part.total_seconds(), 0.0) for part in parts)

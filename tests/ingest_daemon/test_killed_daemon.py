@@ -71,8 +71,10 @@ def test_what_a_killed_daemon_did_not_hear_or_keep_is_bounded_and_lies_in_no_liv
             if chance.random() < 0.8:
                 wait_until(lambda: database.number(_heard_since(deaths)) > 0)
             time.sleep(chance.uniform(0.0, 2.0))
-            with hanging(database) if chance.random() < 0.4 else nullcontext():
-                time.sleep(chance.uniform(0.0, 2.0))
+            hangs = chance.random() < 0.4
+            with hanging(database) if hangs else nullcontext():
+                # For so long that nothing may be lost but for the spool.
+                time.sleep(chance.uniform(2.0, 3.0) if hangs else 0.0)
                 at = datetime.now(UTC)
                 if chance.random() < 0.2:
                     daemon.terminate()
