@@ -163,6 +163,15 @@ class DaemonProcess:
         self._process.send_signal(signal.SIGTERM)
         return self._process.wait(timeout=60)
 
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """It stands still meanwhile, as in a machine that is moved."""
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
+
     def memory_mb(self) -> float:
         return float(psutil.Process(self._process.pid).memory_info().rss) / 1e6
 

@@ -92,3 +92,38 @@ def test_a_recording_that_is_played_faster_than_the_client_takes_it_is_heard_to_
     wait_until(lambda: set(list(station.sent)[-5:]) <= database.stored(), 240.0)
     assert not set(station.sent) - database.stored()
     assert daemon.terminate() == 0
+
+
+def test_what_waits_inside_the_client_when_the_daemon_is_ended_is_told_as_lost(
+    breakable_database: Any, breakable_server: Any, counting_station: Any, start_daemon: Any
+) -> None:
+    database, station = breakable_database, counting_station
+    daemon = start_daemon(breakable_server.url, database.url, "--feed", "official")
+    station.send_until_heard(database)
+    with station.sending(RATE):
+        time.sleep(LIMIT_S - 1)
+        daemon.terminate()
+    assert database.number(OVERFLOWS) == 1
+    with psycopg.connect(database.url) as connection:
+        ((state, began),) = connection.execute(
+            "SELECT state, started_at FROM link_interval WHERE ended_at IS NULL"
+        ).fetchall()
+    assert state == "DOWN"
+    stored = database.stored()
+    assert not [ts for key, ts in station.sent.items() if key not in stored and ts < began - SLACK]
+
+
+def test_a_daemon_that_was_stopped_for_a_while_keeps_what_came_meanwhile(
+    breakable_database: Any, breakable_server: Any, counting_station: Any, start_daemon: Any
+) -> None:
+    database, station = breakable_database, counting_station
+    daemon = start_daemon(breakable_server.url, database.url, "--feed", "official")
+    station.send_until_heard(database)
+    with station.sending(70):
+        time.sleep(1)
+        with daemon.stopped():
+            time.sleep(LIMIT_S + 3)
+        wait_until(lambda: set(list(station.sent)[-50:-45]) <= database.stored())
+    wait_until(lambda: set(list(station.sent)[-5:]) <= database.stored())
+    assert database.number(OVERFLOWS) == 0
+    assert not set(station.sent) - database.stored()
