@@ -80,8 +80,10 @@ class Candidate:
         ]
 
 
-def load_detector(reference: str) -> Detector:
+def load_detector(reference: str, **arguments: str) -> Detector:
     """The detector that `module:attribute` or `path/to/file.py:attribute` names; a class is called once.
+
+    With these arguments, which are its settings.
 
     LookupError, in one line, when there is none.
     """
@@ -90,7 +92,7 @@ def load_detector(reference: str) -> Detector:
         raise LookupError(f"{reference!r} is no detector; expected module:attribute or file.py:attribute")
     try:
         found = getattr(_module(where), attribute)
-        detector: Detector = found() if isinstance(found, type) else found
+        detector: Detector = found(**arguments) if isinstance(found, type) else found
         _ = (detector.name, detector.version, detector.items, detector.event_types, detector.detect)
         _ = (detector.look_back, detector.settle, detector.trigger_interval)
     except (Exception, SystemExit) as error:  # whatever a file on trial does when it is run

@@ -16,6 +16,7 @@ from peebot_dagster.defs.partitions import hour_key
 from peebot_dagster.defs.resources import Store
 from peebot_dagster.detection import stale_hours
 from peebot_dagster.detectors.detector import DetectedEvent, Detector, Window
+from peebot_dagster.detectors.unloadable import UnloadableDetector
 from peebot_dagster.heard import CHANNELS_HEARD
 from peebot_dagster.looks import HOURS_PER_LOOK
 from tests.peebot_dagster.defs.visits import insert_event
@@ -168,6 +169,20 @@ def test_a_tick_that_asks_for_a_run_says_in_its_log_why_a_detector_failed(
 
     assert tick(broken).run_requests
     assert "Failed: broken: ZeroDivisionError: by design." in capfd.readouterr().err
+
+
+def test_a_detector_that_does_not_load_retracts_nothing_and_says_why(
+    connection: psycopg.Connection, store_readings: StoreReadings, tick: Tick, jump: Detector, day: datetime
+) -> None:
+    store_readings([(day, 5), (day + 30 * MINUTE, 8)])
+    tick(jump)
+    stand_in = UnloadableDetector(jump.name, "no module named jump")
+
+    check = checks(tick(stand_in, late=MINUTE))[dg.AssetKey("jump_events")]
+
+    assert (check.passed, check.description) == (False, "ImportError: no module named jump")
+    rows = connection.execute("SELECT state FROM detected_event").fetchall()
+    assert rows == [("open",)]
 
 
 def test_a_detector_that_never_returns_is_left_alone_and_told_of_while_the_others_run_on(

@@ -3,11 +3,22 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from peebot_dagster.detectors.registry import DETECTORS, detectors_by_settings, get, register
+from peebot_dagster.detectors.detector import Window
+from peebot_dagster.detectors.registry import (
+    DETECTORS,
+    IN_SERVICE,
+    Registration,
+    detectors_by_settings,
+    get,
+    register,
+)
+from peebot_dagster.detectors.unloadable import UnloadableDetector
 from peebot_dagster.detectors.urine_tank import UrineTankDetector
 
 
@@ -38,6 +49,40 @@ def test_without_settings_the_level_is_node3000005_and_the_state_node3000004(
 ) -> None:
     detectors = register(detectors_by_settings(environment))
     assert detectors["urine_tank"].items == ("NODE3000005", "NODE3000004")
+
+
+@pytest.mark.parametrize(
+    "broken", ["no_such_module:Mine", "signal:Missing", "detector:event_id", "signal:SignalDetector"]
+)
+def test_a_detector_in_service_that_does_not_load_stops_no_other_and_says_why(
+    broken: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    sound, mine = detectors_by_settings(
+        {}, {"urine_tank": IN_SERVICE["urine_tank"], "mine": Registration(broken)}
+    )
+    assert isinstance(sound, UrineTankDetector)
+    assert (mine.name, mine.items) == ("mine", ())
+    (record,) = caplog.records
+    assert record.levelname == "ERROR"
+    assert broken.partition(":")[0] in record.getMessage()
+    now = datetime(2025, 1, 10, tzinfo=UTC)
+    with pytest.raises(ImportError, match=" is no detector"):
+        mine.detect(Window(now, now, pd.DataFrame()))
+
+
+def test_each_detector_in_service_loads_under_its_name() -> None:
+    detectors = detectors_by_settings({})
+    assert [detector.name for detector in detectors] == list(IN_SERVICE)
+    assert not [detector for detector in detectors if isinstance(detector, UnloadableDetector)]
+
+
+def test_a_detector_that_does_not_load_is_asked_for_in_vain_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mine = UnloadableDetector("mine", "it has a typing error")
+    monkeypatch.setattr("peebot_dagster.detectors.registry.DETECTORS", {"mine": mine})
+    with pytest.raises(LookupError, match="it has a typing error"):
+        get("mine")
 
 
 @pytest.mark.parametrize(

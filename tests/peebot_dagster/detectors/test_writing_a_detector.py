@@ -25,6 +25,11 @@ COPIED = (
 )
 
 
+SHOW_ASSETS = (
+    "from peebot_dagster.definitions import defs; print(*defs.resolve_asset_graph().get_all_asset_keys())"
+)
+
+
 def follow_the_page(project: Path) -> None:
     """Write its files, and add its lines (marked with +) below the ones that it names."""
     for path, text in re.findall(
@@ -83,10 +88,7 @@ def test_the_tests_of_the_page_and_those_of_every_detector_pass(project: Path) -
 
 
 def test_the_detector_of_the_page_has_its_asset(project: Path) -> None:
-    shown = (
-        "from peebot_dagster.definitions import defs; print(*defs.resolve_asset_graph().get_all_asset_keys())"
-    )
-    outcome = run(project, "-c", shown)
+    outcome = run(project, "-c", SHOW_ASSETS)
     assert "AssetKey(['oxygen_pause_events'])" in outcome.stdout, outcome.stderr
 
 
@@ -101,3 +103,23 @@ def test_the_command_of_the_page_finds_the_pauses_of_a_recording(project: Path) 
     (event,) = json.loads(outcome.stdout)
     assert event["event_type"] == "oxygen_pause"
     assert event["payload"]["duration_seconds"] == 9000
+
+
+def test_a_typing_error_in_the_file_stops_no_other_detector_and_is_told(project: Path) -> None:
+    file = project / "peebot_dagster" / "detectors" / "oxygen_pause.py"
+    sound = file.read_text(encoding="utf-8")
+    file.write_text(
+        sound.replace("class OxygenPauseDetector:", "class OxygenPauseDetector"), encoding="utf-8"
+    )
+    try:
+        loaded = run(project, "-c", SHOW_ASSETS)
+        asked = run(project, "-m", "peebot_local", "detect", "oxygen_pause", "--from-csv", "recording.csv")
+    finally:
+        file.write_text(sound, encoding="utf-8")
+
+    assert {"AssetKey(['oxygen_pause_events'])", "AssetKey(['urine_tank_events'])"} <= set(
+        re.findall(r"AssetKey\(.*?\)", loaded.stdout)
+    )
+    assert "The detector oxygen_pause does not run: " in loaded.stderr
+    assert asked.returncode != 0
+    assert "Traceback" not in asked.stderr
