@@ -91,19 +91,26 @@ def detector_asset(detector: Detector) -> dg.AssetsDefinition:
         window = context.partition_time_window
         new = updated = retracted = 0
         with store.connect() as connection:
-            try:
-                for start, end in steps(window.start, window.end, timedelta(days=1)):
+            failures: list[Exception] = []
+            for start, end in steps(window.start, window.end, timedelta(days=1)):
+                try:
                     result = detect_span(connection, detector, start, end)
-                    new += len(result.new)
-                    updated += len(result.updated)
-                    retracted += len(result.retracted)
-                    context.log.info(
-                        f"{len(result.events)} events from {start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC"
-                    )
-            except Exception as error:
-                reason = record_failure(connection, detector, error)
+                except Exception as error:
+                    failures.append(error)
+                    context.log.error(f"{start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC: {error!r}")
+                    if connection.closed:
+                        break
+                    continue
+                new += len(result.new)
+                updated += len(result.updated)
+                retracted += len(result.retracted)
+                context.log.info(
+                    f"{len(result.events)} events from {start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC"
+                )
+            if failures:
+                reason = record_failure(connection, detector, failures[0])
                 yield dg.AssetCheckResult(check_name=RAN_WITHOUT_ERROR, passed=False, description=reason)
-                raise
+                raise failures[0]
             known = coverage(connection, detector.items[:1], window.start, window.end)
             for hour, counts in hour_counts(connection, detector, window.start, window.end).items():
                 numbers = {**counts, "signal_coverage": known.get(hour, 0.0)}

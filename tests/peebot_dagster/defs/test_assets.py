@@ -12,7 +12,7 @@ from peebot_dagster.defs.detectors import RAN_WITHOUT_ERROR, detector_asset
 from peebot_dagster.defs.partitions import hour_key
 from peebot_dagster.defs.resources import Store
 from peebot_dagster.defs.telemetry import telemetry_minute
-from peebot_dagster.detectors.detector import Detector
+from peebot_dagster.detectors.detector import DetectedEvent, Detector, Window
 from peebot_dagster.heard import CHANNELS_HEARD
 
 StoreReadings = Callable[[Sequence[tuple[datetime, float]]], None]
@@ -41,6 +41,7 @@ def materialize_range(
             "dagster/asset_partition_range_start": hour_key(start),
             "dagster/asset_partition_range_end": hour_key(end - HOUR),
         },
+        raise_on_error=False,
     )
 
 
@@ -130,6 +131,38 @@ def test_a_detector_that_fails_stops_no_other_and_says_why_in_the_store(
     )
     assert record is not None
     assert record.status.value == "FAILED"
+
+
+def test_a_day_that_fails_keeps_none_after_it_from_being_computed(
+    database_url: str,
+    connection: psycopg.Connection,
+    store_readings: Callable[..., None],
+    postgres_instance: dg.DagsterInstance,
+    jump: Detector,
+    day: datetime,
+) -> None:
+    class FailsAtFirst(type(jump)):  # type: ignore[misc]
+        def detect(self, window: Window) -> list[DetectedEvent]:
+            if window.start < day:
+                raise ValueError("of a day that it does not understand")
+            return super().detect(window)  # type: ignore[no-any-return]
+
+    store_readings([(day + i * HOUR, 3.0 * i) for i in range(72)])
+
+    result = materialize_range(
+        [telemetry_minute, detector_asset(FailsAtFirst())],
+        day,
+        day + 72 * HOUR,
+        database_url,
+        postgres_instance,
+    )
+
+    assert not result.success
+    days = connection.execute("SELECT DISTINCT started_at::date FROM detected_event ORDER BY 1").fetchall()
+    assert len(days) == 2
+    assert connection.execute(
+        "SELECT last_error FROM processor_state WHERE detector = 'jump'"
+    ).fetchone() == ("ValueError: of a day that it does not understand",)
 
 
 @pytest.mark.usefixtures("one_day")
