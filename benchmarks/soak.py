@@ -46,6 +46,7 @@ QUIET_S = 90.0
 """Without a fault, at the end: what is open comes to its end."""
 _FIRST_VISIT_S = 150.0
 _SETTLED_S = 60.0
+_SHARED_BUFFERS = "SELECT pg_size_bytes(current_setting('shared_buffers')) / 1e6"
 _SLACK = timedelta(seconds=0.3)
 _COLUMNS = ("what", "MB, mean", "MB, most", "MB an hour", "minutes looked at", "starts")
 
@@ -65,6 +66,7 @@ class _Outcome:
     readings: ReadingsVerdict
     events: EventsVerdict
     spool_bytes: int
+    shared_buffers_mb: float
     ledger: dict[str, int]
 
 
@@ -99,7 +101,9 @@ def measure(settings: Settings, options: argparse.Namespace, broken: list[str]) 
     warm_up_s = min(180.0, seconds / 5)
     memory = {name: trend(taken, warm_up_s) for name, taken in samples.memory.items()}
     disk = {name: trend(taken, warm_up_s) for name, taken in samples.disk.items()}
-    broken += broken_promises(outcome.readings, outcome.events, memory, disk, outcome.spool_bytes)
+    broken += broken_promises(
+        outcome.readings, outcome.events, memory, disk, outcome.spool_bytes, outcome.shared_buffers_mb
+    )
     lives = {name: len({sample.life for sample in taken}) for name, taken in samples.memory.items()}
     result |= {
         "seed": options.seed,
@@ -226,6 +230,8 @@ def _outcome(stack: OwnStack, source: _Source, timeline: Timeline) -> _Outcome:
         posted = soak_events.read_posted(connection)
         ledger = soak_events.read_ledger(connection)
         asked = tuple(timeline.keys)
+        buffers = connection.execute(_SHARED_BUFFERS).fetchone()
+    assert buffers is not None  # noqa: S101  it is a setting of each server
     spool_bytes = _spooled(stack)
     said = soak_readings.read_log(source.log, until.year)
     readings = soak_readings.compare(said, stored, link["LIVE"], _SLACK + way, last.at)
@@ -241,7 +247,7 @@ def _outcome(stack: OwnStack, source: _Source, timeline: Timeline) -> _Outcome:
         span = Stretch(since, until - timedelta(seconds=QUIET_S))
         verdicts.append(soak_events.compare(detector, truth, events, ideal, due, hidden, span))
     total = soak_events.with_posts(soak_events.total(verdicts), truth, events, posted, asked)
-    return _Outcome(readings, total, spool_bytes, ledger)
+    return _Outcome(readings, total, spool_bytes, float(buffers[0]), ledger)
 
 
 def _is_stored(connection: psycopg.Connection, update: Said) -> bool:

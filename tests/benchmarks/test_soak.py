@@ -278,6 +278,17 @@ def test_what_the_readings_take_on_disk_is_no_growth_without_a_reason() -> None:
     assert "folder of postgres grows by 160 MB" in promise
 
 
+def test_postgres_may_fill_its_shared_buffers_and_no_other_process_may() -> None:
+    grown = Trend(per_hour=80, hours=1.15, mean=96, most=128)
+    for name, told in (("postgres", 0), ("ingest", 1)):
+        broken = broken_promises(
+            GOOD_READINGS, GOOD_EVENTS, {name: grown}, FLAT_DISK, 0, shared_buffers_mb=134
+        )
+        assert len(broken) == told
+    grown = Trend(per_hour=180, hours=1.15, mean=96, most=300)
+    assert broken_promises(GOOD_READINGS, GOOD_EVENTS, {"postgres": grown}, FLAT_DISK, 0, 134) != []
+
+
 def test_a_process_that_was_hardly_looked_at_is_not_said_to_grow() -> None:
     hardly = {"ingest": Trend(900, 0.1, 100, 190), "live": None}
     assert broken_promises(GOOD_READINGS, GOOD_EVENTS, hardly, hardly, 0) == []
