@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -136,6 +137,16 @@ def test_the_owners_commands_end_with_their_hour_and_are_let_in_where_they_ask()
         let_in = [peer["podSelector"] for peer in rule["from"] if "podSelector" in peer]
         assert any(matches(selector, labels) for selector in let_in)
         assert [entry["port"] for entry in rule["ports"]] == [port]
+
+
+def test_a_proxy_with_a_login_is_let_in_to_the_ui_by_the_one_line_that_says_so() -> None:
+    text = (FOLDER / "network.yaml").read_text("utf-8")
+    edited = re.sub(r"(# EDIT if there is such a proxy.*\n +)# ", r"\1", text)
+    (policy,) = (item for item in yaml.safe_load_all(edited) if item["metadata"]["name"] == "peebot-ui")
+    (rule,) = policy["spec"]["ingress"]
+    others = [peer["podSelector"]["matchLabels"] for peer in rule["from"]]
+    assert [labels["app.kubernetes.io/name"] for labels in others] == ["peebot", "oauth2-proxy"]
+    assert [port["port"] for port in rule["ports"]] == [3000]
 
 
 def test_two_ingest_daemons_stand_by_for_each_other_on_different_hosts() -> None:
