@@ -19,6 +19,7 @@ from peebot_local.embedded_postgres import free_port
 from peebot_local.logins import ROLES
 from peebot_local.secret_files import SECRETS
 from peebot_local.serve import METRICS_PORT
+from peebot_local.warm_workers import WORKERS_OF_A_HOST, workers_of
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy" / "compose"
@@ -175,7 +176,7 @@ def test_who_monitors_reaches_metrics_and_database_on_loopback_alone() -> None:
     assert MONITORING["networks"][network] == {}
 
 
-def test_a_warm_worker_is_as_the_code_server_and_all_of_dagster_knows_the_broker() -> None:
+def test_a_warm_worker_is_as_the_code_server_and_who_launches_runs_knows_the_broker() -> None:
     services = CELERY["services"]
     worker, code_server = services["celery-worker"], SERVICES["code-server"]
     same = code_server.keys() - {"build", "command", "environment", "secrets", "depends_on", "healthcheck"}
@@ -183,9 +184,15 @@ def test_a_warm_worker_is_as_the_code_server_and_all_of_dagster_knows_the_broker
     own = {"PEEBOT_FEED_URL", "PEEBOT_ALERT_URLS_FILE", "PEEBOT_ALERT_METRICS"}
     broker = {"PEEBOT_CELERY_BROKER_FILE": "/run/secrets/celery_broker"}
     told = {key: value for key, value in code_server["environment"].items() if key not in own}
+    # As in .env, where it is empty by default.
+    broker["PEEBOT_CELERY_WORKERS"] = "${PEEBOT_CELERY_WORKERS:-}"
+    assert workers_of({"PEEBOT_CELERY_WORKERS": ""}) == WORKERS_OF_A_HOST
     assert worker["environment"] == told | broker
     assert {*worker["secrets"]} == {*code_server["secrets"], "celery_broker"} - {"alert_urls"}
-    for name in ("code-server", "dagster-daemon", "webserver", "webserver-public"):
+    # Not the public webserver: with the broker's password one runs any code.
+    others = ("code-server", "dagster-daemon", "webserver")
+    assert services.keys() == {"celery-worker", "redis", *others}
+    for name in others:
         assert services[name] == {"environment": broker, "secrets": ["celery_broker"]}
     assert "ports" not in services["redis"]
     assert services["redis"]["networks"] == ["inside"]

@@ -167,6 +167,14 @@ def test_a_warm_worker_has_room_for_its_runs_and_its_broker_by_a_credential() ->
     assert [f"%d/{line.split(':')[0]}" for line in service["LoadCredential"]] == [path]
 
 
+def test_the_public_ui_is_given_no_broker_with_whose_password_one_runs_any_code() -> None:
+    told = re.search(r"for process in (.*); do", (ROOT / "docs" / "scaling.md").read_text("utf-8"))
+    assert told is not None
+    assert told[1].split() == ["celery-worker", "code-server", "dagster-daemon", "webserver"]
+    example = UNITS / "peebot@celery-worker.service.d" / "70-broker.conf.example"
+    assert "webserver-public" not in example.read_text("utf-8")
+
+
 def test_a_spool_elsewhere_is_where_the_unit_may_write() -> None:
     service = unit(UNITS / "peebot@ingest.service.d" / "60-spool.conf.example")["Service"]
     given = dict(pair.split("=", 1) for line in service["Environment"] for pair in line.split())
