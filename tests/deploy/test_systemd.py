@@ -175,6 +175,16 @@ def test_the_public_ui_is_given_no_broker_with_whose_password_one_runs_any_code(
     assert "webserver-public" not in example.read_text("utf-8")
 
 
+def test_what_an_older_version_would_leave_behind_is_named_where_the_way_back_is() -> None:
+    text = (ROOT / "docs" / "deployment.md").read_text("utf-8")
+    back = text.partition("**Back**: `sudo systemctl stop")[2].partition("## ")[0]
+    removed = re.findall(r"rm /etc/systemd/system/(\S+)", back)
+    assert removed == ["peebot@webserver-public.service.d/40-login.conf"]
+    stopped = re.findall(r"disable --now (\S+)", back)
+    assert stopped == ["peebot-doctor.timer"]
+    assert all((UNITS / name).is_file() for name in (*removed, *stopped))
+
+
 def test_a_spool_elsewhere_is_where_the_unit_may_write() -> None:
     service = unit(UNITS / "peebot@ingest.service.d" / "60-spool.conf.example")["Service"]
     given = dict(pair.split("=", 1) for line in service["Environment"] for pair in line.split())
