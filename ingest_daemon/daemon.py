@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from ingest_daemon.bounded_queue import BoundedQueue
 from ingest_daemon.channel_slice import ChannelSlice
@@ -73,8 +73,9 @@ class Daemon:
                 self._step(keeper)
         finally:
             self._outside.manager.stopping()
+            known_until = self._known_until(self._clock.now(), self._feed.behind_s(self._monotonic_s()))
             keeper.close()
-        return self._last_flush()
+        return self._last_flush(known_until)
 
     def _step(self, keeper: FeedKeeper) -> None:
         # Read before the queue is: what came before `now` is stored when the link is confirmed up to `now`.
@@ -93,8 +94,7 @@ class Daemon:
         elif now is not None and monotonic_s >= self._link_unknown_until_s:
             self._link.check(connection, now, monotonic_s)
         self._hand_over_transitions()
-        known_until = None if now is None else self._clock.known_until(now, behind_s)
-        self._store.flush(now if has_caught_up else None, monotonic_s, known_until)
+        self._store.flush(now if has_caught_up else None, monotonic_s, self._known_until(now, behind_s))
         self._outside.round_done(
             self._monotonic_s(),
             self._link.state,
@@ -123,8 +123,12 @@ class Daemon:
             logger.info("link: %(state)s since %(since)s", {"state": transition.state, "since": since})
         self._store.add_transitions(transitions)
 
-    def _last_flush(self) -> bool:
+    def _known_until(self, now: datetime | None, behind_s: float) -> datetime | None:
+        return None if now is None else self._clock.known_until(now, behind_s)
+
+    def _last_flush(self, known_until: datetime | None) -> bool:
+        """`known_until`: what was sent after it, while the feed was closed, nobody has heard."""
         now = self._clock.now()
         self._take_events(None, len(self._queue))
         self._hand_over_transitions()
-        return self._store.finish(now)
+        return self._store.finish(now, known_until)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ingest_daemon.link import LinkState
 
 STUCK_S = 10.0
-"""Seconds that one round of the main loop may take; it begins six to seven a second."""
+"""Seconds that one round of the main loop may take; it begins five a second."""
 FRESH_S = 900.0
 """Seconds without a live update after which LOS explains nothing: the longest real one took 11 minutes."""
 DATABASE_AWAY_S = 30.0

@@ -66,7 +66,10 @@ class Passage:
 
     def waited_s(self, monotonic_s: float) -> float:
         """For how long what is to come out next has waited, at least; 0 when nothing is known to wait."""
-        return monotonic_s - self._under_way[0].sent_s if self._under_way else 0.0
+        try:
+            return monotonic_s - self._under_way[0].sent_s
+        except IndexError:  # taken out meanwhile, by the library's thread
+            return 0.0
 
     def missing_since(self, position: Position) -> int:
         """How many lines have entered, and not left, since then."""

@@ -167,13 +167,18 @@ class Store:
         self._report(monotonic_s)
         return not self._backlog.is_in_memory()
 
-    def finish(self, now: datetime | None, timeout_s: float = LAST_FLUSH_S) -> bool:
-        """Store what is left, or put it on the disk, and end; False when something is lost."""
+    def finish(
+        self, now: datetime | None, known_until: datetime | None = None, timeout_s: float = LAST_FLUSH_S
+    ) -> bool:
+        """Store what is left, or put it on the disk, and end; False when something is lost.
+
+        The link is confirmed up to `known_until`, or else up to `now`.
+        """
         deadline_s = self._monotonic_s() + timeout_s
         if now is not None:
             self._put_rejections(self._limit.finished(None))
         self._tell_lost_s = self._heartbeat_s = float("-inf")
-        is_safe = self.flush(now, self._monotonic_s())
+        is_safe = self.flush(now, self._monotonic_s(), known_until)
         while not is_safe and self._monotonic_s() < deadline_s:
             time.sleep(0.02)
             self._check_thread()

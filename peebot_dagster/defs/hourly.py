@@ -1,13 +1,13 @@
 """The hourly assets in step with the telemetry: one job, and a schedule that runs it over the stale hours."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from peebot_dagster.defs.detectors import events_key
-from peebot_dagster.defs.failures import Failures
+from peebot_dagster.defs.failures import COUNTS_AS_KILLED_AFTER, Failures, began
 from peebot_dagster.defs.partitions import FIRST_HOUR, HOURS, LAST_HOUR, hour_key, steps
 from peebot_dagster.defs.resources import Store
 from peebot_dagster.defs.telemetry import telemetry_minute
@@ -39,9 +39,6 @@ LIVE_LOOKS_WITHIN = timedelta(minutes=11)
 
 LIVE_GOES_FIRST = timedelta(minutes=5)
 """Live detection settles an hour within a minute; so long after that it has missed it."""
-
-COUNTS_AS_KILLED_AFTER = timedelta(minutes=10)
-"""Of a started run. Few catch-ups take longer, and to compute what such a one computes, too, does no harm."""
 
 UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
@@ -214,15 +211,9 @@ def _catch_up_goes_on(instance: dg.DagsterInstance, now: datetime) -> bool:
     records = instance.get_run_records(dg.RunsFilter(job_name=JOB_NAME, statuses=UNFINISHED))
     return any(
         record.dagster_run.status == dg.DagsterRunStatus.QUEUED
-        or now - _began(record) < COUNTS_AS_KILLED_AFTER
+        or now - began(record) < COUNTS_AS_KILLED_AFTER
         for record in records
     )
-
-
-def _began(record: dg.RunRecord) -> datetime:
-    if record.start_time is None:
-        return record.create_timestamp
-    return datetime.fromtimestamp(record.start_time, UTC)
 
 
 class Backfills:

@@ -146,6 +146,26 @@ def test_a_link_is_confirmed_no_further_than_the_feed_has_come(
         wait_until(lambda: one(observer, seen) > late + timedelta(seconds=2))
 
 
+def test_the_link_of_a_daemon_that_ends_is_confirmed_no_further_than_it_listened(
+    fake_feed: Any, queue: BoundedQueue[FeedEvent], database_url: str, observer: psycopg.Connection
+) -> None:
+    class SlowToClose(type(fake_feed)):  # type: ignore[misc]
+        closing_since = utc_now()
+
+        def close(self) -> None:
+            type(self).closing_since = utc_now()
+            time.sleep(0.7)
+            super().close()
+
+    feed = SlowToClose()
+    with running(feed, queue, database_url, SystemClock()):
+        wait_until(lambda: feed.opened)
+        queue.put(heard("TIME_000001", utc_now()))
+        wait_until(lambda: one(observer, "SELECT count(*) FROM link_interval WHERE state = 'LIVE'"))
+    seen = one(observer, "SELECT max(last_seen_at) FROM link_interval")
+    assert seen < SlowToClose.closing_since
+
+
 def test_what_a_client_forgot_when_it_was_closed_is_counted_and_no_live_time_covers_it(
     fake_feed: Any, queue: BoundedQueue[FeedEvent], database_url: str, observer: psycopg.Connection
 ) -> None:

@@ -309,6 +309,43 @@ def test_a_step_that_was_under_way_when_its_run_was_ended_counts_as_failed_and_o
     assert not failures.rests(dg.AssetKey("later_events"))
 
 
+@pytest.mark.parametrize("ended", [True, False])
+def test_a_detector_that_hung_for_an_hour_rests_from_when_its_run_was_ended_and_before(
+    instance: dg.DagsterInstance, day: datetime, ended: bool
+) -> None:
+    run = instance.create_run_for_job(
+        dg.GraphDefinition(name=JOB_NAME).to_job(),
+        status=dg.DagsterRunStatus.NOT_STARTED,
+        tags={FIRST_HOUR: hour_key(day), LAST_HOUR: hour_key(day + HOUR)},
+    )
+    begun = datetime.now(UTC)
+
+    def report(what: str, at: datetime, step: str | None = None) -> None:
+        event = dg.DagsterEvent(what, JOB_NAME, step_key=step)
+        instance.handle_new_event(
+            dg.EventLogEntry(
+                error_info=None,
+                level="info",
+                user_message="",
+                run_id=run.run_id,
+                timestamp=at.timestamp(),
+                step_key=step,
+                job_name=JOB_NAME,
+                dagster_event=event,
+            )
+        )
+
+    report("PIPELINE_START", begun)
+    report("STEP_START", begun, "hanging_events")
+    hanging = dg.AssetKey("hanging_events")
+    for minutes, rests in ((9, False), (11, True), (59, True)):
+        assert Failures(instance, JOB_NAME, day, begun + minutes * MINUTE).rests(hanging) is rests
+    if ended:
+        report("PIPELINE_FAILURE", begun + 60 * MINUTE)
+        for minutes, rests in ((61, True), (119, True), (121, False)):
+            assert Failures(instance, JOB_NAME, day, begun + minutes * MINUTE).rests(hanging) is rests
+
+
 def test_code_that_was_loaded_since_is_tried_at_once(evaluate: Evaluate, failed_week: datetime) -> None:
     assert isinstance(evaluate(failed_week + 5 * MINUTE, loaded_at=datetime.now(UTC)), list)
 
