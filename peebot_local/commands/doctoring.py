@@ -12,6 +12,9 @@ import typer
 
 from peebot_local.commands.options import AsJson, console, settings_of_environment
 
+FAILING_AND_TOLD = 3
+"""An exit code that Python has for no fault."""
+
 
 def doctor(
     as_json: AsJson = False,
@@ -27,7 +30,10 @@ def doctor(
         ),
     ] = False,
 ) -> None:
-    """Check all that can be checked, and say what to do; exit code 1 when something fails."""
+    """Check all that can be checked, and say what to do; exit code 1 when something fails.
+
+    With --alert it is 3, so that 1 is a fault of the doctor's own, of which nobody has heard.
+    """
     from peebot_local.display import finding_line
     from peebot_local.doctor.examination import examine
     from peebot_local.doctor.finding import worst
@@ -45,4 +51,4 @@ def doctor(
         home = settings_of_environment().home
         tell(findings, home / "doctor" / "told.json", os.environ, now)
     if worst(findings) == "fail":
-        raise typer.Exit(1)
+        raise typer.Exit(FAILING_AND_TOLD if alert else 1)

@@ -50,12 +50,22 @@ def tell(findings: Sequence[Finding], memory: Path, environment: Mapping[str, st
         return
     if any(why is None for why in outcomes_of(environment, message).values()):
         failing = frozenset(finding.check for finding in findings if finding.level == "fail")
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        memory.write_text(Told(checks=failing, at=now).model_dump_json(), encoding="utf-8")
+        _remember(memory, Told(checks=failing, at=now))
+
+
+def _remember(memory: Path, told: Told) -> None:
+    """Put a new file in the place of the old one, which may be root's, by a doctor that was asked by hand."""
+    memory.parent.mkdir(parents=True, exist_ok=True)
+    draft = memory.with_suffix(".new")
+    draft.unlink(missing_ok=True)
+    # Never through a link: root writes here, too, in a folder that is not root's.
+    with draft.open("x", encoding="utf-8") as file:
+        file.write(told.model_dump_json())
+    draft.replace(memory)
 
 
 def _told(memory: Path) -> Told | None:
     try:
         return Told.model_validate_json(memory.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValidationError):
+    except (FileNotFoundError, PermissionError, ValidationError):
         return None

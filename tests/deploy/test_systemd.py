@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from ingest_daemon.settings import Settings as DaemonSettings
+from peebot_local.commands.doctoring import FAILING_AND_TOLD
 from peebot_local.embedded_postgres import free_port
 from peebot_local.logins import ROLES
 from peebot_local.secret_files import SECRETS
@@ -287,7 +288,7 @@ def test_each_unit_runs_as_an_ordinary_user_on_a_file_system_that_it_may_not_wri
     with webhook_server() as hook:
         (sandbox.etc / "alert_urls").write_text(hook.url)
         with sandbox.runs("doctor", job_of("doctor")["Service"]) as running:
-            assert running.wait(timeout=120) == 1
+            assert running.wait(timeout=120) == FAILING_AND_TOLD
     (told,) = hook.received
     assert "dagster_daemon" in told["title"]
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from peebot_local.cli import app
+from peebot_local.commands.doctoring import FAILING_AND_TOLD
 from peebot_local.doctor.finding import fail, ok, warn
 from peebot_local.doctor.telling import AGAIN, Told, news_of, tell
 from tests.peebot_dagster.alerts.servers import webhook_server
@@ -49,6 +52,56 @@ def test_what_nobody_took_is_told_the_next_time(tmp_path: Path) -> None:
     assert len(hook.received) == 1
 
 
+def test_a_memory_that_is_roots_is_replaced_and_nothing_is_told_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory, link = tmp_path / "told.json", tmp_path / "told.new"
+    memory.write_text(Told(at=NOW).model_dump_json())
+    (tmp_path / "others").write_text("untouched")
+    link.symlink_to(tmp_path / "others")
+    opened = Path.open
+
+    def open_as_another(path: Path, mode: str = "r", *more: Any, **options: Any) -> Any:
+        if path == memory and set(mode) & set("wax+"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return opened(path, mode, *more, **options)
+
+    monkeypatch.setattr(Path, "open", open_as_another)
+    with webhook_server() as hook:
+        for _ in range(2):
+            tell([DEAD], memory, {"PEEBOT_ALERT_URLS": hook.url}, NOW)
+    assert len(hook.received) == 1
+    assert (tmp_path / "others").read_text() == "untouched"
+
+
+def test_a_memory_that_cannot_be_read_keeps_nobody_from_being_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> str:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with webhook_server() as hook:
+        tell([DEAD], tmp_path / "told.json", {"PEEBOT_ALERT_URLS": hook.url}, NOW)
+    assert len(hook.received) == 1
+
+
+def test_the_doctors_own_fault_is_told_apart_from_what_it_finds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PEEBOT_HOME", str(tmp_path))
+    monkeypatch.setenv("PEEBOT_DATABASE_URL", "postgresql://peebot:s3cret@127.0.0.1:1/peebot")
+    monkeypatch.setenv("PEEBOT_METRICS_PORT", "1")
+    # Where its memory is written first.
+    (tmp_path / "doctor" / "told.new").mkdir(parents=True)
+    with webhook_server() as hook:
+        monkeypatch.setenv("PEEBOT_ALERT_URLS", hook.url)
+        assert CliRunner().invoke(app, ["doctor", "--alert"]).exit_code == 1
+    assert hook.received
+    unit = Path(__file__).parents[3] / "deploy" / "systemd" / "peebot-doctor.service"
+    assert f"\nSuccessExitStatus={FAILING_AND_TOLD}\n" in unit.read_text("utf-8")
+
+
 def test_the_command_tells_that_the_database_is_away_and_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -58,7 +111,7 @@ def test_the_command_tells_that_the_database_is_away_and_fails(
     with webhook_server() as hook:
         monkeypatch.setenv("PEEBOT_ALERT_URLS", hook.url)
         codes = [CliRunner().invoke(app, ["doctor", "--alert"]).exit_code for _ in range(2)]
-    assert codes == [1, 1]
+    assert codes == [FAILING_AND_TOLD] * 2
     (message,) = hook.received
     assert "database" in message["title"]
     assert "s3cret" not in str(message)
