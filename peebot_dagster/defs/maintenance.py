@@ -3,7 +3,6 @@
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
-from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 
 from peebot_dagster.defs.event_retention import delete_old_runless_events
 from peebot_dagster.defs.partitions import HOURS
@@ -19,10 +18,15 @@ ORDERED_DAYS_PER_NIGHT = 3
 
 
 class Retention(dg.Config):
-    """How long a finished run with its event log is kept, and an event that belongs to no run."""
+    """How long a finished run with its event log is kept."""
 
     days: int = 14
-    runless_days: int = 7
+
+
+class RunlessRetention(dg.Config):
+    """How long an event that belongs to no run is kept."""
+
+    days: int = 7
 
 
 def delete_old_runs(instance: dg.DagsterInstance, before: datetime) -> int:
@@ -41,6 +45,9 @@ def delete_old_runs(instance: dg.DagsterInstance, before: datetime) -> int:
 
 def keep_partitions(instance: dg.DagsterInstance) -> None:
     """Have Dagster keep which hours are there, which else only a UI does that may write and is looked at."""
+    # Private, so imported here: a Dagster without it fails this job alone.
+    from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
+
     for record in instance.get_asset_records():
         last = record.asset_entry.last_materialization
         if last is not None and last.get_dagster_event().partition is not None:
@@ -52,24 +59,29 @@ def delete_runs(context: dg.OpExecutionContext, config: Retention) -> None:
     """Delete finished runs older than `days` through Dagster's own call, which takes their logs along.
 
     The materialisations of such a run go with it; events, posts and telemetry are not Dagster's and stay.
-    Events that sensors report without a run go after `runless_days`.
     """
-    # Without their materializations it could not be told any more.
+    # Without their materializations it could not be told any more: if this fails, no run is deleted. That can
+    # be made up for, and hours that are shown as missing cannot.
     keep_partitions(context.instance)
     before = datetime.now(UTC) - timedelta(days=config.days)
     deleted = delete_old_runs(context.instance, before)
     context.log.info(f"{deleted} runs from before {before:%Y-%m-%d %H:%M} UTC deleted")
-    before = datetime.now(UTC) - timedelta(days=config.runless_days)
-    runless = delete_old_runless_events(context.instance, before)
-    context.log.info(f"{runless} events of no run from before {before:%Y-%m-%d %H:%M} UTC deleted")
     last_day = dg.RunsFilter(created_after=datetime.now(UTC) - timedelta(days=1))
     context.add_output_metadata(
         {
             "deleted_runs": deleted,
-            "deleted_runless_events": runless,
             "runs_of_the_last_day": context.instance.get_runs_count(last_day),
         }
     )
+
+
+@dg.op
+def delete_runless_events(context: dg.OpExecutionContext, config: RunlessRetention) -> None:
+    """Delete what sensors have reported without a run more than `days` ago, but for the latest of each."""
+    before = datetime.now(UTC) - timedelta(days=config.days)
+    deleted = delete_old_runless_events(context.instance, before)
+    context.log.info(f"{deleted} events of no run from before {before:%Y-%m-%d %H:%M} UTC deleted")
+    context.add_output_metadata({"deleted_runless_events": deleted})
 
 
 @dg.job(executor_def=dg.in_process_executor, tags={"dagster/max_runtime": 1800})
@@ -80,7 +92,9 @@ def run_retention() -> None:
     is told each minute without a run. Ticks are pruned by the `retention` block of dagster.yaml: those that
     had nothing to tell after a day, the others after 14.
     """
+    # Each knows something of Dagster's own: should one fail, the other goes on.
     delete_runs()
+    delete_runless_events()
 
 
 run_retention_schedule = dg.ScheduleDefinition(

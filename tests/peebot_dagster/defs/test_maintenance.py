@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import psycopg
 import pytest
+from dagster._core.storage import partition_status_cache
 from dagster._core.storage.partition_status_cache import AssetPartitionStatus
 
 from peebot_dagster.defs import maintenance
@@ -75,6 +76,29 @@ def test_an_hour_is_still_known_to_be_there_when_the_run_that_made_it_is_gone(
     assert known is not None
     assert known[keys[0]] == AssetPartitionStatus.MATERIALIZED
     assert known[keys[1]] is None
+
+
+def test_a_dagster_that_cannot_keep_the_hours_fails_the_job_alone_and_no_run_goes(
+    postgres_instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(partition_status_cache, "get_and_update_asset_status_cache_value")
+    hourly_job.execute_in_process(instance=postgres_instance)
+    postgres_instance.report_runless_asset_event(dg.AssetMaterialization("feed"))
+    postgres_instance.report_runless_asset_event(dg.AssetMaterialization("feed"))
+
+    days = {"config": {"days": -1}}
+    result = run_retention.execute_in_process(
+        instance=postgres_instance,
+        run_config={"ops": {"delete_runs": days, "delete_runless_events": days}},
+        raise_on_error=False,
+    )
+
+    assert not result.success
+    assert "get_and_update_asset_status_cache_value" in str(result.failure_data_for_node("delete_runs"))
+    assert len(postgres_instance.get_runs()) == 2
+    assert postgres_instance.get_materialized_partitions(dg.AssetKey("hours"))
+    feed = postgres_instance.fetch_materializations(dg.AssetKey("feed"), limit=9).records
+    assert len(feed) == 1, "what belongs to no run goes all the same"
 
 
 def test_old_events_of_no_run_go_but_for_the_latest_of_each_asset_and_check_and_each_partition(
