@@ -143,6 +143,7 @@ class DaemonProcess:
         self.start()
 
     def start(self) -> None:
+        self._told_before = self._log.stat().st_size if self._log.exists() else 0
         with self._log.open("ab") as sink:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "ingest_daemon", *self._arguments],
@@ -151,6 +152,10 @@ class DaemonProcess:
 
     def log(self) -> str:
         return self._log.read_text()
+
+    def listens(self) -> bool:
+        """Whether it has come so far since it was started last: before that a SIGTERM just kills it."""
+        return b"subscribing" in self._log.read_bytes()[self._told_before :]
 
     def kill(self) -> None:
         self._process.kill()

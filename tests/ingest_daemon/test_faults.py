@@ -208,6 +208,7 @@ def test_kill_9_at_any_moment_of_daemon_and_database_loses_and_doubles_nothing(
         sent = {(item, value) for _, item, value in rows}
         assert rounds > 2
         assert_all_is_stored(database, sent)
+        wait_until(daemon.listens)
         assert daemon.terminate() == 0
     assert (
         database.number("SELECT count(*) - count(DISTINCT (channel_id, event_id)) FROM telemetry_reading")
