@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import psycopg
 
-from peebot_dagster.store import lock_processor, mark_processed, revisions
+from peebot_dagster.store import mark_processed, revisions
 
 PROCESSOR = "telemetry_minute"
 
 
 def refresh_minutes(connection: psycopg.Connection, start: datetime, end: datetime) -> int:
-    """Recompute the minutes of [start, end) (UTC) of all channels in one transaction; the rows written."""
+    """Recompute the minutes of [start, end) (UTC) of all channels in one transaction; the rows written.
+
+    Whoever computes one of these days at the same time is waited for.
+    """
     with connection.transaction():
-        lock_processor(connection, PROCESSOR)
+        # On its own: until the transaction that makes a chunk ends, nobody else can make one.
+        connection.execute(
+            "SELECT create_minute_chunks(%(start)s, %(end)s) WHERE NOT day_is_dropped(%(start)s)",
+            {"start": start, "end": end - timedelta(minutes=1)},
+        )
+    with connection.transaction():
+        connection.execute("SELECT lock_telemetry_minute(%s, %s)", (start, end))
         seen = revisions(connection, start, end)
         ((rows,),) = connection.execute("SELECT refresh_telemetry_minute(%s, %s)", (start, end)).fetchall()
         mark_processed(connection, PROCESSOR, seen)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -285,12 +286,55 @@ def test_refreshes_of_the_same_minutes_at_the_same_time_all_succeed(database_url
     with psycopg.connect(database_url) as connection:
         store(connection, [Row(channel, BEGIN, 3.0) for channel in range(1, 100)], [live(BEGIN, END)])
 
-    def refresh_once(_: int) -> int:
-        with psycopg.connect(database_url) as connection:
-            return refresh(connection, BEGIN, END)
-
     with ThreadPoolExecutor(4) as pool:
-        assert list(pool.map(refresh_once, range(4))) == [99 * 20] * 4
+        rows = list(pool.map(lambda _: refresh_alone(database_url, BEGIN, END), range(4)))
+    assert rows == [99 * 20] * 4
+
+
+@pytest.mark.several_connections
+def test_refreshes_of_different_days_do_not_wait_for_each_other(database_url: str) -> None:
+    with psycopg.connect(database_url) as connection:
+        store(connection, [Row(5, BEGIN, 3.0)], [live(BEGIN, END)])
+    with psycopg.connect(database_url) as earlier, psycopg.connect(database_url) as later:
+        later.execute("SET lock_timeout = '10s'")
+        earlier.execute("SELECT lock_telemetry_minute(%s, %s)", (BEGIN, BEGIN))
+        assert refresh(later, BEGIN.replace(day=11, hour=0, minute=0), END) == 10
+
+
+@pytest.mark.several_connections
+def test_what_comes_late_while_the_next_day_is_computed_reaches_that_day_too(database_url: str) -> None:
+    midnight = BEGIN.replace(day=11, hour=0, minute=0)
+    rows, links = [Row(5, BEGIN, 3.0)], [live(BEGIN, END)]
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("SELECT create_minute_chunks(%s, %s)", (BEGIN, END))
+        store(connection, rows, links)
+        with ThreadPoolExecutor(1) as pool, psycopg.connect(database_url) as next_day:
+            refresh(next_day, midnight, END)
+            rows.append(Row(5, midnight - MINUTE, 7.0))
+            store(connection, rows[1:])
+
+            refreshed = pool.submit(refresh_alone, database_url, BEGIN, midnight)
+            wait_until_locked_out(connection)
+            next_day.commit()
+
+            assert refreshed.result(timeout=30) == 10
+        assert_equal(stored(connection), reference(rows, links, BEGIN, END), seed=0)
+
+
+def refresh_alone(database_url: str, begin: datetime, end: datetime) -> int:
+    with psycopg.connect(database_url) as connection:
+        return refresh(connection, begin, end)
+
+
+def wait_until_locked_out(connection: psycopg.Connection) -> None:
+    """Until somebody waits for an advisory lock of this database."""
+    query = """
+        SELECT FROM pg_locks JOIN pg_database d ON d.oid = database
+        WHERE locktype = 'advisory' AND NOT granted AND datname = current_database()
+    """
+    deadline = time.monotonic() + 30
+    while connection.execute(query).rowcount == 0:
+        assert time.monotonic() < deadline, "nobody waits"
 
 
 def test_hours_and_days_are_weighted_by_the_seconds_live(connection: psycopg.Connection) -> None:
