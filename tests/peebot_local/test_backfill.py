@@ -30,6 +30,13 @@ FIRST = datetime(2026, 5, 1, 6, tzinfo=UTC)
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
 
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who follows a backfill looks again at once."""
+    monkeypatch.setattr("peebot_local.backfill._POLL_S", 0.02)
+    monkeypatch.setattr("peebot_local.dagster_api._DEFINITIONS_POLL_S", 0.02)
+
+
 @pytest.fixture
 def webserver() -> Iterator[Callable[[bytes], str]]:
     """A webserver that answers each request with HTTP 500 and this body."""
@@ -125,7 +132,7 @@ def _serving(respond: Callable[[bytes], tuple[int, bytes]]) -> Iterator[str]:
             pass
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"

@@ -44,7 +44,7 @@ def port(metrics: Metrics) -> Iterator[int]:
             self.wfile.write(metrics.exposition())
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
+        Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         yield server.server_port
         server.shutdown()
 

@@ -109,7 +109,8 @@ def test_with_uv_it_installs_exactly_what_the_lock_says_and_hands_the_arguments_
     venv, sync, install = clone.calls.read_text().splitlines()
     assert venv.startswith("uv venv ")
     assert sync == (
-        f"uv pip sync --require-hashes --python {clone.root}/.venv/bin/python {clone.root}/requirements.lock"
+        "uv pip sync --compile-bytecode --require-hashes"
+        f" --python {clone.root}/.venv/bin/python {clone.root}/requirements.lock"
     )
     assert " --no-build-isolation --no-deps " in install
     assert install.endswith(f" --python {clone.root}/.venv/bin/python --editable {clone.root}")

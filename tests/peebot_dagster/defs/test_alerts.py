@@ -209,7 +209,7 @@ def test_the_spool_is_that_of_the_daemons_own_metrics_and_unknown_where_nobody_a
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     here, nobody = f"127.0.0.1:{server.server_address[1]}", "127.0.0.1:1"
     urls = f"http://{here}/metrics http://{nobody}/metrics"

@@ -51,7 +51,7 @@ def test_a_daemon_that_listens_everywhere_tells_what_waits(tmp_path: Path) -> No
             self.wfile.write(b"peebot_spool_readings 42.0\n")
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Metrics) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
+        Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         settings = Settings(home=tmp_path, metrics_port=server.server_port)
         facts = spool_facts(settings, {"PEEBOT_METRICS_HOST": "0.0.0.0"})  # noqa: S104
         server.shutdown()
