@@ -24,11 +24,12 @@ from sql.schema_version import SchemaTooNewError, SchemaTooOldError, refuse_newe
 
 PROJECT = Path(__file__).resolve().parent.parent
 _POLL_S = 1.0
-_DAGSTERS_OWN = {
+DAGSTERS_OWN = {
     "DAGSTER_EVENT_BATCH_SIZE": "1000",
     "DAGSTER_EMIT_PARTITION_SUBSET_IN_PLANNED_EVENTS": "true",
     "DAGSTER_SENSOR_GRPC_TIMEOUT_SECONDS": "180",
 }
+"""What all of Dagster's processes are told, unless the environment says otherwise."""
 _MIGRATED_BY = "migrated-by"
 
 
@@ -210,7 +211,7 @@ def dagster_environment(database_url: str, dagster_home: Path) -> Mapping[str, s
     These three are as the environment has them where it does.
     """
     return {
-        **{variable: os.environ.get(variable) or value for variable, value in _DAGSTERS_OWN.items()},
+        **{variable: os.environ.get(variable) or value for variable, value in DAGSTERS_OWN.items()},
         "DAGSTER_HOME": str(dagster_home),
         "DAGSTER_PG_URL": dagster_url(database_url),
         "PEEBOT_CODE_SERVER_HOST": os.environ.get("PEEBOT_CODE_SERVER_HOST") or "127.0.0.1",

@@ -16,6 +16,7 @@ from psycopg import sql as pgsql
 from peebot_dagster.defs.live import live_detection_sensors
 from peebot_dagster.defs.resources import Store
 from peebot_dagster.detectors.detector import DetectedEvent, Detector, Window, event_id
+from peebot_local.database import DAGSTERS_OWN
 from peebot_local.embedded_postgres import EmbeddedPostgres
 
 ROOT = Path(__file__).parents[3]
@@ -68,6 +69,12 @@ class BrokenDetector(JumpDetector):
 
     def detect(self, window: Window) -> list[DetectedEvent]:
         raise ZeroDivisionError("by design")
+
+
+@pytest.fixture(autouse=True)
+def as_dagsters_processes_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in DAGSTERS_OWN.items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture

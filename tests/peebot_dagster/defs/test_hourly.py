@@ -19,7 +19,7 @@ from peebot_dagster.defs.resources import Store
 from peebot_dagster.defs.telemetry import telemetry_minute
 from peebot_dagster.detectors.detector import Detector
 from peebot_dagster.minutes import PROCESSOR, refresh_minutes
-from peebot_dagster.store import contiguous_spans, stale_hours
+from peebot_dagster.store import contiguous_spans, mark_processed, revisions, stale_hours
 
 StoreReadings = Callable[..., None]
 SayLive = Callable[[datetime, datetime], None]
@@ -245,10 +245,10 @@ def failed_week(
     day: datetime,
     monkeypatch: pytest.MonkeyPatch,
 ) -> datetime:
-    """When a run of jump over the newest week of a month has just failed; the minutes are computed."""
+    """When a run of jump over the newest week of a month has just failed; the minutes count as computed."""
     monkeypatch.setenv("PEEBOT_DATABASE_URL", database_url)
     store_readings([(day + i * HOUR, 5) for i in range(24 * 30)])
-    refresh_minutes(connection, day, day + 31 * 24 * HOUR)
+    mark_processed(connection, PROCESSOR, revisions(connection, day, day + 31 * 24 * HOUR))
     connection.commit()
     now = datetime.now(UTC).replace(minute=0)
     requests = evaluate(now)
