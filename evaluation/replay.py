@@ -88,7 +88,8 @@ def lives(
 ) -> list[Life]:
     """The lives of all events that start from `since` (UTC) on, in order of their first telling.
 
-    A detector with a trigger interval is asked that often. Another one is asked whenever a reading has come,
+    A detector with a trigger interval is asked that often, but once a minute at most: live detection may tell of
+    its events up to a minute sooner. Another one is asked whenever a reading has come,
     and `every` so often since then while an event is open. Where nothing is open a minute is skipped if the
     detector has nothing to tell at its end: an event that is open for less than that is not seen.
     """
@@ -96,7 +97,7 @@ def lives(
     now = close_until = since
     while now < window.end:
         if detector.trigger_interval:
-            now = min(now + detector.trigger_interval, window.end)
+            now = min(now + max(detector.trigger_interval, _COARSE), window.end)
             replay.tell(now, replay.look(now))
             continue
         closely = replay.busy or now < close_until

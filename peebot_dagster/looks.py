@@ -24,7 +24,12 @@ PATIENCE = 30
 """An open event that has not changed for a time is looked at again after this part of that time."""
 
 UNHURRIED = timedelta(minutes=5)
-"""How often the newest hour is looked at although nothing that the detector reads has changed."""
+"""How often the newest hour is looked at, at least, although nothing that the detector reads has changed."""
+
+AFTER_NEWS = 12
+"""Until then, it is looked at again after this part of the time since something has: a state counts once it has
+held for a minute, say, and no reading comes to tell of that. A detector without a trigger interval tells of such
+things by an open event."""
 
 SETTLE_EVERY = timedelta(minutes=1)
 """How often hours are settled when there is no other reason to look."""
@@ -43,11 +48,13 @@ What is older and not settled, as for a new detector, is for the schedule `hourl
 
 @dataclass(frozen=True)
 class Look:
-    """What a detector has seen of an hour: its revisions then, and when that was (UTC)."""
+    """What a detector has seen of an hour: its revisions then, when that was, and since when its own has been
+    the same (UTC)."""
 
     revision: int
     own_revision: int
     looked_at: datetime
+    news_at: datetime
 
 
 @dataclass(frozen=True)
@@ -95,7 +102,7 @@ def agenda(
     due = {hour.hour for hour in stale if hour.look is None or _has_news(hour.look, hour.own_revision)}
     looks = {hour.hour: hour.look for hour in stale}
     moments = [now + UNHURRIED]
-    for hour, pace in _paces(stale, still_open, now):
+    for hour, pace in _paces(detector, stale, still_open, now):
         look = looks[hour]
         if look is None or look.looked_at + pace <= now:
             due.add(hour)
@@ -124,7 +131,7 @@ def _has_news(look: Look, own_revision: int | None) -> bool:
 
 
 def _paces(
-    stale: Sequence[StaleHour], still_open: Iterable[OpenEvent], now: datetime
+    detector: Detector, stale: Sequence[StaleHour], still_open: Iterable[OpenEvent], now: datetime
 ) -> Iterable[tuple[datetime, timedelta]]:
     """The hours whose events time alone may change, and how often to look at each of them."""
     hours = {hour.hour for hour in stale}
@@ -132,7 +139,14 @@ def _paces(
         if hour_of(event.started_at) in hours:
             yield hour_of(event.started_at), max(QUICKEST, (now - event.changed_at) / PATIENCE)
     if stale:
-        yield stale[0].hour, UNHURRIED
+        yield stale[0].hour, _pace_of_newest(detector, stale, now)
+
+
+def _pace_of_newest(detector: Detector, stale: Sequence[StaleHour], now: datetime) -> timedelta:
+    news_at = max((hour.look.news_at for hour in stale if hour.look), default=None)
+    if news_at is None or not detector.trigger_interval:
+        return UNHURRIED
+    return min(UNHURRIED, max(detector.trigger_interval, (now - news_at) / AFTER_NEWS))
 
 
 class Looks:
@@ -191,8 +205,17 @@ class Looks:
         with self._connection.transaction():
             self._connection.execute(_FORGET, (detector.name, settled))
             if seen:
-                columns = [list(column) for column in zip(*seen, strict=True)]
-                self._connection.execute(_REMEMBER, (detector.name, now, *columns))
+                hours_seen, revisions, own_revisions = (list(column) for column in zip(*seen, strict=True))
+                self._connection.execute(
+                    _REMEMBER,
+                    {
+                        "detector": detector.name,
+                        "now": now,
+                        "hours": hours_seen,
+                        "revisions": revisions,
+                        "own_revisions": own_revisions,
+                    },
+                )
 
     def _own_revisions(self, detector: Detector, stale: Sequence[_Row]) -> dict[datetime, int]:
         own = {
@@ -219,17 +242,19 @@ class _Row:
     seen: int | None
     own_seen: int | None
     looked_at: datetime | None
+    news_at: datetime | None
 
     @property
     def look(self) -> Look | None:
-        if self.seen is None or self.own_seen is None or self.looked_at is None:
+        if self.seen is None or self.own_seen is None or self.looked_at is None or self.news_at is None:
             return None
-        return Look(self.seen, self.own_seen, self.looked_at)
+        return Look(self.seen, self.own_seen, self.looked_at, self.news_at)
 
 
 # revision - readings are the changes of the link: a reading raises both, a change of the link only the first.
 _STALE_HOURS = """
-SELECT d.name, r.hour, r.revision, r.revision - r.readings, l.revision, l.own_revision, l.looked_at
+SELECT d.name, r.hour, r.revision, r.revision - r.readings, l.revision, l.own_revision, l.looked_at,
+    l.news_at
 FROM unnest(%(detectors)s::text[]) AS d (name)
 CROSS JOIN telemetry_revision r
 LEFT JOIN processor_revision p ON p.processor = d.name AND p.hour = r.hour
@@ -248,8 +273,10 @@ SELECT hour, (
 """
 _FORGET = "DELETE FROM detector_look WHERE detector = %s AND hour = ANY(%s::timestamptz[])"
 _REMEMBER = """
-INSERT INTO detector_look (detector, looked_at, hour, revision, own_revision)
-SELECT %s, %s, * FROM unnest(%s::timestamptz[], %s::bigint[], %s::bigint[])
+INSERT INTO detector_look AS known (detector, looked_at, hour, revision, own_revision, news_at)
+SELECT %(detector)s, %(now)s, *, %(now)s
+FROM unnest(%(hours)s::timestamptz[], %(revisions)s::bigint[], %(own_revisions)s::bigint[])
 ON CONFLICT (detector, hour) DO UPDATE SET
-    revision = excluded.revision, own_revision = excluded.own_revision, looked_at = excluded.looked_at
+    revision = excluded.revision, own_revision = excluded.own_revision, looked_at = excluded.looked_at,
+    news_at = CASE WHEN known.own_revision = excluded.own_revision THEN known.news_at ELSE excluded.news_at END
 """

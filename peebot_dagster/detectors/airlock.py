@@ -76,8 +76,8 @@ class AirlockDetector:
 
     @property
     def trigger_interval(self) -> timedelta:
-        """A fall takes half an hour."""
-        return timedelta(seconds=60)
+        """The pressures come at 1 Hz."""
+        return timedelta(seconds=5)
 
     def detect(self, window: Window) -> list[DetectedEvent]:
         """All depressurisations and spacewalks that begin in the window, sorted by start."""

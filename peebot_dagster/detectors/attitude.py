@@ -100,8 +100,8 @@ class AttitudeDetector:
 
     @property
     def trigger_interval(self) -> timedelta:
-        """The quaternion comes at 1 Hz, and a turn takes minutes."""
-        return timedelta(seconds=60)
+        """The quaternion comes at 1 Hz."""
+        return timedelta(seconds=5)
 
     def detect(self, window: Window) -> list[DetectedEvent]:
         """All events that begin in the window, sorted by start; manoeuvres and saturations may be open."""

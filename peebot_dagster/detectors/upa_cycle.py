@@ -75,8 +75,8 @@ class UpaCycleDetector:
 
     @property
     def trigger_interval(self) -> timedelta:
-        """A cycle takes hours."""
-        return timedelta(seconds=60)
+        """The level comes with each of its wavers."""
+        return timedelta(seconds=5)
 
     def detect(self, window: Window) -> list[DetectedEvent]:
         """All cycles that begin in the window, sorted by start; the last one may be open."""

@@ -96,9 +96,13 @@ def test_what_has_settled_is_neither_told_again_nor_retracted() -> None:
     ]
 
 
-def test_a_detector_with_a_trigger_interval_looks_that_often() -> None:
-    detector = Watcher(opens_and_closes, trigger_interval=timedelta(seconds=20))
-    assert told(detector, window((5, "A", 1), end=300)) == [[(20.0, "open"), (40.0, "closed")]]
+def test_a_detector_with_a_trigger_interval_looks_that_often_but_once_a_minute_at_most() -> None:
+    def first_told_at(interval_s: float) -> float:
+        detector = Watcher(opens_and_closes, trigger_interval=timedelta(seconds=interval_s))
+        return told(detector, window((5, "A", 1), end=600))[0][0][0]
+
+    assert first_told_at(interval_s=120) == 120
+    assert first_told_at(interval_s=5) == 60
 
 
 def test_a_prefix_has_the_reading_before_it_of_each_item_and_ends_before_its_end() -> None:

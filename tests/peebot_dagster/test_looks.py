@@ -32,10 +32,17 @@ class Quiet:
 
 
 def stale(
-    hour: datetime = NOON, own: int | None = 7, seen: int | None = 7, ago: float = 60, settles: bool = False
+    hour: datetime = NOON,
+    own: int | None = 7,
+    seen: int | None = 7,
+    ago: float = 60,
+    settles: bool = False,
+    news_ago: float = 3600,
 ) -> StaleHour:
     """An hour of which `seen` own revisions were looked at `ago` seconds before NOW; None: never."""
-    look = None if seen is None else Look(100, seen, NOW - timedelta(seconds=ago))
+    look = None
+    if seen is not None:
+        look = Look(100, seen, NOW - timedelta(seconds=ago), NOW - timedelta(seconds=news_ago))
     return StaleHour(hour, own, settles, look)
 
 
@@ -71,6 +78,21 @@ def test_an_event_that_has_just_changed_is_looked_at_each_second_and_then_ever_l
     assert looks_at(changed_ago=300, looked_ago=11)
 
 
+def test_what_a_change_means_is_looked_for_soon_after_it_and_then_ever_less_often() -> None:
+    resting = Quiet(trigger_interval=timedelta(seconds=5))
+
+    def looks_at(news_ago: float, looked_ago: float, detector: Quiet = resting) -> bool:
+        return bool(agenda(detector, [stale(ago=looked_ago, news_ago=news_ago)], [], NOW).hours)
+
+    assert looks_at(news_ago=60, looked_ago=5)
+    assert not looks_at(news_ago=60, looked_ago=4.9)
+    assert not looks_at(news_ago=600, looked_ago=49)
+    assert looks_at(news_ago=600, looked_ago=50)
+    assert not looks_at(news_ago=86_400, looked_ago=299)
+    # It tells of what is not decided yet by an open event.
+    assert not looks_at(news_ago=60, looked_ago=59, detector=Quiet())
+
+
 def test_an_open_event_of_a_settled_hour_is_left_alone() -> None:
     event = OpenEvent(NOON - 9 * HOUR, NOW - SECOND)
 
@@ -89,7 +111,7 @@ def test_hours_are_settled_along_with_a_look_and_else_once_a_minute() -> None:
     assert agenda(Quiet(), [stale(ago=59), old], [], NOW).hours == ()
     assert agenda(Quiet(), [stale(ago=59), old], [], NOW).again_at == NOW + SECOND
     assert agenda(Quiet(), [stale(own=8, ago=59), old], [], NOW).hours == (NOON, old.hour)
-    older = replace(old, look=Look(100, 7, NOW - 60 * SECOND))
+    older = replace(old, look=Look(100, 7, NOW - 60 * SECOND, NOW - HOUR))
     assert agenda(Quiet(), [stale(ago=60), older], [], NOW).hours == (old.hour,)
 
 

@@ -76,6 +76,7 @@ ROWS: dict[str, Row] = {
     "posting_mute": {"muted_at": DAY, "muted_until": DAY + HOUR},
     "detector_look": {
         "detector": "urine_tank", "hour": MINUTES[0], "revision": 3, "own_revision": 2, "looked_at": DAY,
+        "news_at": DAY,
     },
     "ordered_chunk": {"starts_at": DAY, "readings": 2, "ordered_at": DAY},
     "alert_condition": {
@@ -207,6 +208,9 @@ def meant(before: Contents, version: str) -> Contents:
     if version < "0016":
         after["setting"] = [*after["setting"], {"key": "rejected_retention_days", "value": 30}]
         after["rejected_day"] = [{"day": "2025-03-02T00:00:00+00:00", "stored": 1, "updates": 7}]
+    if version < "0025":
+        looks = after.get("detector_look", [])
+        after["detector_look"] = [look | {"news_at": look["looked_at"]} for look in looks]
     after.setdefault("telemetry_reading", [])
     return after
 

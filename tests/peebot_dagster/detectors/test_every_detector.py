@@ -181,7 +181,8 @@ def course_of_an_event(detector: Detector) -> tuple[Window, datetime, list[Detec
     window = simulated(detector.name)
     prefixes = Prefixes(window)
     # Forty looks are enough to see an event begin, and few enough to be quick.
-    looks = 40 * detector.trigger_interval or 3 * HOUR
+    interval = detector.trigger_interval
+    looks = 40 * max(interval, timedelta(minutes=1)) if interval else 3 * HOUR
     for event in scored(detector, whole(detector.name)):
         since = max(event.started_at - looks / 8, SINCE + detector.look_back)
         part = prefixes.window(window.start, min(since + looks, window.end))
