@@ -88,10 +88,10 @@ def lives(
 ) -> list[Life]:
     """The lives of all events that start from `since` (UTC) on, in order of their first telling.
 
-    A detector with a trigger interval is asked that often, but once a minute at most: live detection may tell of
-    its events up to a minute sooner. Another one is asked whenever a reading has come,
-    and `every` so often since then while an event is open. Where nothing is open a minute is skipped if the
-    detector has nothing to tell at its end: an event that is open for less than that is not seen.
+    A detector with a trigger interval is asked that often, but once a minute at most: live detection may tell
+    of its events up to a minute sooner. Another one is asked whenever a reading has come, and `every` so
+    often since then while an event is open. Where nothing is open a minute is skipped if the detector has
+    nothing to tell at its end: an event that is open for less than that is not seen.
     """
     replay = _Replay(detector, Prefixes(window), since)
     now = close_until = since

@@ -27,9 +27,9 @@ UNHURRIED = timedelta(minutes=5)
 """How often the newest hour is looked at, at least, although nothing that the detector reads has changed."""
 
 AFTER_NEWS = 12
-"""Until then, it is looked at again after this part of the time since something has: a state counts once it has
-held for a minute, say, and no reading comes to tell of that. A detector without a trigger interval tells of such
-things by an open event."""
+"""Until then, it is looked at again after this part of the time since something has: a state counts once it
+has held for a minute, say, and no reading comes to tell of that. A detector without a trigger interval tells
+of such things by an open event."""
 
 SETTLE_EVERY = timedelta(minutes=1)
 """How often hours are settled when there is no other reason to look."""
@@ -278,5 +278,5 @@ SELECT %(detector)s, %(now)s, *, %(now)s
 FROM unnest(%(hours)s::timestamptz[], %(revisions)s::bigint[], %(own_revisions)s::bigint[])
 ON CONFLICT (detector, hour) DO UPDATE SET
     revision = excluded.revision, own_revision = excluded.own_revision, looked_at = excluded.looked_at,
-    news_at = CASE WHEN known.own_revision = excluded.own_revision THEN known.news_at ELSE excluded.news_at END
+    news_at = CASE known.own_revision WHEN excluded.own_revision THEN known.news_at ELSE excluded.news_at END
 """

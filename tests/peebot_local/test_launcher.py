@@ -35,7 +35,8 @@ case "$*" in
         echo "python $*" >>"$CALLS"
         mkdir -p "$3/bin"
         ln -s "$FAKE_PYTHON" "$3/bin/python" ;;
-    "-m pip --version") ;;
+    "-m pip --version") [ -z "${NO_PIP:-}" ] || [ -e "$(dirname "$0")/pip" ] ;;
+    "-m ensurepip") : >"$(dirname "$0")/pip" ;;
     "-m pip install "*)
         echo "python $*" >>"$CALLS"
         cp "$FAKE_UV" "$(dirname "$0")/uv" ;;
@@ -202,6 +203,23 @@ def test_a_venv_whose_python_is_gone_is_made_anew(clone: Clone) -> None:
     python.unlink()
     python.symlink_to(clone.root / "gone")
     assert clone.run("demo").stdout == "ran -P -m peebot_local demo\n"
+
+
+def test_a_venv_that_a_running_peebot_uses_is_kept_when_the_lock_changes_and_uv_is_gone(clone: Clone) -> None:
+    clone.offer("uv")
+    clone.run("demo")
+    in_use = clone.root / ".venv" / "in use"
+    in_use.touch()
+    (clone.bin / "uv").unlink()
+    clone.offer("python3")
+    with (clone.root / "requirements.lock").open("a") as lock:
+        lock.write("# changed\n")
+    clone.calls.write_text("")
+
+    assert clone.run("status", NO_PIP="yes").stdout == "ran -P -m peebot_local status\n"
+
+    assert in_use.exists()
+    assert "uv pip sync" in clone.calls.read_text()
 
 
 def test_it_finds_its_clone_through_a_link_from_any_folder(clone: Clone, tmp_path: Path) -> None:
