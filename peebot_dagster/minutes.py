@@ -17,11 +17,7 @@ def refresh_minutes(connection: psycopg.Connection, start: datetime, end: dateti
     Whoever computes one of these days at the same time is waited for.
     """
     with connection.transaction():
-        # On its own: until the transaction that makes a chunk ends, nobody else can make one.
-        connection.execute(
-            "SELECT create_minute_chunks(%(start)s, %(end)s) WHERE NOT day_is_dropped(%(start)s)",
-            {"start": start, "end": end - timedelta(minutes=1)},
-        )
+        connection.execute("SELECT prepare_minutes(%s, %s)", (start, end - timedelta(minutes=1)))
     with connection.transaction():
         connection.execute("SELECT lock_telemetry_minute(%s, %s)", (start, end))
         seen = revisions(connection, start, end)

@@ -116,7 +116,8 @@ class LiveDetection:
         if not all(agenda.complete for agenda in able.values()):
             again_at = self.clock()
         elif looked:
-            again_at = min(again_at, self.clock() + QUICKEST)
+            rests = (max(QUICKEST, self._detectors[name].trigger_interval) for name in looked)
+            again_at = min(again_at, self.clock() + min(rests))
         awake = [
             self._looks.channels(detector)
             for name, detector in self._detectors.items()

@@ -76,8 +76,8 @@ class AirlockDetector:
 
     @property
     def trigger_interval(self) -> timedelta:
-        """The pressures come at 1 Hz."""
-        return timedelta(seconds=5)
+        """A fall takes half an hour, and the pressures come at 1 Hz."""
+        return timedelta(seconds=30)
 
     def detect(self, window: Window) -> list[DetectedEvent]:
         """All depressurisations and spacewalks that begin in the window, sorted by start."""

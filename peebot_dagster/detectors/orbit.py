@@ -79,7 +79,7 @@ class OrbitDetector:
     @property
     def trigger_interval(self) -> timedelta:
         """A night is no news that hurries."""
-        return timedelta(seconds=10)
+        return timedelta(minutes=1)
 
     def detect(self, window: Window) -> list[DetectedEvent]:
         """All nights that begin in the window, sorted by start; the last one may be open."""

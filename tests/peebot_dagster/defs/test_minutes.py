@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -69,3 +70,39 @@ def test_minutes_are_the_same_whatever_the_order_in_which_the_readings_came(
     refresh_minutes(connection, day, day + 10 * HOUR)
 
     assert piecemeal == minutes(connection)
+
+
+@pytest.mark.every_edition
+def test_two_days_of_a_new_week_are_computed_at_the_same_time(
+    database_url: str, store_readings: StoreReadings, live_link: SayLive, day: datetime
+) -> None:
+    monday = day + timedelta(days=2)
+    store_readings([(monday + i * HOUR, 5) for i in range(48)])
+    live_link(monday, monday + 48 * HOUR)
+    tuesday = monday + 24 * HOUR
+
+    def refresh(start: datetime) -> int:
+        with psycopg.connect(database_url) as connection:
+            return refresh_minutes(connection, start, start + 24 * HOUR)
+
+    with (
+        ThreadPoolExecutor(1) as pool,
+        psycopg.connect(database_url, autocommit=True) as observer,
+        psycopg.connect(database_url) as second,
+    ):
+        with second.transaction():
+            second.execute("SELECT lock_telemetry_minute(%s, %s)", (tuesday, tuesday + HOUR))
+            first = pool.submit(refresh, monday)
+            while observer.execute(_WAITS).fetchone() is None:
+                assert not first.done()
+            # The first one waits for this day; whoever computes it must not have to wait for the first.
+            second.execute("SET LOCAL lock_timeout = '10s'")
+            second.execute("SELECT refresh_telemetry_minute(%s, %s)", (tuesday, tuesday + 24 * HOUR))
+        assert first.result(timeout=30) > 0
+        assert len(minutes(second)) == 48 * 60
+
+
+_WAITS = """
+SELECT 1 FROM pg_locks JOIN pg_database d ON d.oid = database
+WHERE locktype = 'advisory' AND NOT granted AND datname = current_database()
+"""
