@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import pandas as pd
 
 from evaluation.labels import Label
-from evaluation.on_recording import evaluate_on_recording
+from evaluation.on_recording import Check, evaluate_on_recording
 from evaluation.scores import Score
 from peebot_dagster.detectors.detector import DetectedEvent, Window, event_id
 
@@ -72,3 +73,71 @@ def test_names_of_one_kind_are_one_row_and_a_false_event_counts_once() -> None:
 
 def test_labels_of_nothing_agree_with_nothing() -> None:
     assert agreement([2000], []) == []
+
+
+@dataclass(frozen=True)
+class Visits(Pump):
+    """Takes every rise of the level for a visit."""
+
+    event_types: tuple[str, ...] = ("toilet_visit",)
+
+    def detect(self, window: Window) -> list[DetectedEvent]:
+        ts, value = window.readings["ts"].dt.to_pydatetime(), window.readings["value"]
+        return [
+            DetectedEvent(
+                event_id("pump", "A", begin),
+                "pump",
+                "1",
+                "toilet_visit",
+                "A",
+                begin,
+                begin,
+                "closed",
+                0.9,
+                {},
+            )
+            for begin, rise in zip(ts, value.diff(), strict=True)
+            if rise > 0 and begin >= window.start
+        ]
+
+
+def visits_a_day(hours: Sequence[float]) -> Check:
+    """The check on a recording with a reading at each of these hours since noon, every other one a visit."""
+    moments = [NOON + timedelta(hours=hour) for hour in hours]
+    readings = pd.DataFrame(
+        {
+            "ts": pd.to_datetime(moments, utc=True),
+            "item": "A",
+            "value": [20.0 + place % 2 for place in range(len(hours))],
+            "status_class": pd.array([24] * len(hours), dtype="Int64"),
+        }
+    )
+    window = Window(moments[0], moments[-1] + timedelta(seconds=1), readings)
+    checks = evaluate_on_recording(Visits(), "a.csv", window).checks
+    return next(check for check in checks if check.name.startswith("visits a day"))
+
+
+# Eight times from noon to noon: a reading every half an hour, and silence from 22:00 to 3:00.
+EIGHT_DAYS = [half / 2 for half in range(8 * 48) if not 20 <= half % 48 < 30]
+
+
+def test_days_without_a_recorder_and_parts_of_days_are_no_days_with_few_visits() -> None:
+    off = [hour for hour in EIGHT_DAYS if not 40 <= hour < 100]
+    check = visits_a_day(off)
+    assert check.holds, check.found
+    assert check.found == "19.0, 19.0, 19.0 on 4 of 9 days"
+
+
+def test_a_silent_night_is_part_of_a_whole_day() -> None:
+    assert visits_a_day(EIGHT_DAYS).found == "19.0, 19.0, 19.0 on 7 of 9 days"
+
+
+def test_a_recording_of_some_hours_says_nothing_of_the_visits_a_day() -> None:
+    check = visits_a_day(EIGHT_DAYS[:20])
+    assert check.holds
+    assert check.found == "not judged: 0 of 1 days are whole"
+
+
+def test_days_with_few_visits_do_not_hold_on_a_whole_recording() -> None:
+    check = visits_a_day([hour * 4 for hour in range(60)])
+    assert (check.found, check.holds) == ("3.0, 3.0, 3.0 on 9 of 11 days", False)
