@@ -13,6 +13,7 @@ from peebot_dagster.defs.health import result as check_result
 from peebot_dagster.defs.labels import GROUP, OWNERS, table_metadata
 from peebot_dagster.defs.partitions import DAYS, HOURS, hour_key, steps
 from peebot_dagster.defs.resources import Store
+from peebot_dagster.defs.retries import tried_again_if_the_store_fails
 from peebot_dagster.defs.telemetry import telemetry_minute, telemetry_reading
 from peebot_dagster.detection import detect_span, record_failure
 from peebot_dagster.detectors.detector import Detector
@@ -62,6 +63,7 @@ def detector_asset(detector: Detector) -> dg.AssetsDefinition:
         metadata={
             "detector": detector.name,
             "detector_version": detector.version,
+            "kept_up_to_date_by": "sensors live_detection and live_detection_relief, schedule hourly_assets",
             "items": dg.MetadataValue.json(list(detector.items)),
             "look_back_s": detector.look_back.total_seconds(),
             "settle_s": detector.settle.total_seconds(),
@@ -90,16 +92,18 @@ def detector_asset(detector: Detector) -> dg.AssetsDefinition:
     ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
         window = context.partition_time_window
         new = updated = retracted = 0
-        with store.connect() as connection:
+        with tried_again_if_the_store_fails(), store.connect() as connection:
             failures: list[Exception] = []
             for start, end in steps(window.start, window.end, timedelta(days=1)):
                 try:
                     result = detect_span(connection, detector, start, end)
+                except psycopg.OperationalError:
+                    raise  # the store's fault, not the detector's
                 except Exception as error:
                     failures.append(error)
                     context.log.error(f"{start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC: {error!r}")
                     if connection.closed:
-                        break
+                        raise
                     continue
                 new += len(result.new)
                 updated += len(result.updated)

@@ -19,6 +19,7 @@ from peebot_dagster.defs.hourly import UNFINISHED
 from peebot_dagster.defs.labels import GROUP, OWNERS
 from peebot_dagster.defs.pictures import day_in_pictures
 from peebot_dagster.defs.resources import Store
+from peebot_dagster.defs.retries import tried_again_if_the_store_fails
 from peebot_dagster.defs.telemetry import telemetry_minute
 from peebot_dagster.detectors.detector import Detector
 from peebot_dagster.detectors.urine_tank import UPA_STATE_NORMAL, UrineTankDetector
@@ -205,7 +206,7 @@ def station_report_asset(detectors: Sequence[Detector], tank: UrineTankDetector)
     )
     def report(context: dg.AssetExecutionContext, store: Store) -> dg.MaterializeResult[None]:
         now = datetime.now(UTC)
-        with store.connect() as connection:
+        with tried_again_if_the_store_fails(), store.connect() as connection:
             for observation in day_in_pictures(connection, detectors, now):
                 context.log_event(observation)
             return dg.MaterializeResult(metadata=report_metadata(connection, tank, now))

@@ -8,6 +8,7 @@ from peebot_dagster.defs.labels import GROUP, OWNERS, table_metadata
 from peebot_dagster.defs.outside import FEED_KEY
 from peebot_dagster.defs.partitions import DAYS, HOURS, hour_key, steps
 from peebot_dagster.defs.resources import Store
+from peebot_dagster.defs.retries import tried_again_if_the_store_fails
 from peebot_dagster.minutes import refresh_minutes
 from peebot_dagster.store import minute_summaries
 
@@ -92,7 +93,7 @@ def telemetry_minute(context: dg.AssetExecutionContext, store: Store) -> dg.Mate
     """
     window = context.partition_time_window
     written = 0
-    with store.connect() as connection:
+    with tried_again_if_the_store_fails(), store.connect() as connection:
         for start, end in steps(window.start, window.end, timedelta(days=1)):
             rows = refresh_minutes(connection, start, end)
             written += rows
