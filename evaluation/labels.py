@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+from evaluation.matching import EVENT_TYPES, event_types_of
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
 _REQUIRED = ("started_at", "ended_at", "kind")
 
 
 class LabelError(ValueError):
-    """The file holds no labels; the message is one line that names the file, the line and the fault."""
+    """The labels are of no use; the message is one line that names the fault, and where in the file it is."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,28 @@ def read_labels(path: Path) -> list[Label]:
             return [_label(path, reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise LabelError(f"{path}: cannot be read: {error}") from error
+
+
+def unknown_kinds(labels: Sequence[Label], event_types: Collection[str]) -> Counter[str]:
+    """How many labels there are of each kind that none of these event types tells of."""
+    known = set(event_types)
+    return Counter(label.kind for label in labels if known.isdisjoint(event_types_of(label.kind)))
+
+
+def counted(kinds: Counter[str]) -> str:
+    """Kinds and how many labels each, in words, the most frequent first."""
+    return ", ".join(f"{n} x {kind}" for kind, n in kinds.most_common())
+
+
+def check_kinds(labels: Sequence[Label], event_types: Collection[str]) -> None:
+    """LabelError if there are labels, and these event types tell of none of them."""
+    unknown = unknown_kinds(labels, event_types)
+    if labels and unknown.total() == len(labels):
+        own = set(event_types)
+        known = own.union(kind for kind, types in EVENT_TYPES.items() if not own.isdisjoint(types))
+        raise LabelError(
+            f"no label is of a kind that is told of: {counted(unknown)}; known: {', '.join(sorted(known))}"
+        )
 
 
 def labelled_time(labels: Sequence[Label], tolerance: timedelta) -> tuple[datetime, datetime]:

@@ -12,7 +12,7 @@ from uuid import UUID
 import numpy as np
 
 from evaluation.beside_naive_rules import level_item_of, naive_on_recording, tells_visits
-from evaluation.labels import Label, labelled_time
+from evaluation.labels import Label, labelled_time, unknown_kinds
 from evaluation.matching import event_types_of, folded_kind, match
 from evaluation.on_stations import TOLERANCE, Progress, only
 from evaluation.replay import Life, Prefixes, lives
@@ -43,7 +43,7 @@ class Check:
 class RecordingResult:
     """What `evaluate_on_recording` found. `delays` are seconds from the begin of an event in sight until it
     was told, told as sure, and told as closed; `agreement` is with the labels, `naive` with the labels or,
-    without any, with the detector's own visits."""
+    without any, with the detector's own visits; `unknown_labels` are of kinds it does not tell."""
 
     name: str
     days: float
@@ -56,6 +56,7 @@ class RecordingResult:
     delays: Delays
     false_alarms: Counter[str]
     agreement: tuple[Score, ...]
+    unknown_labels: Counter[str]
     naive: tuple[tuple[Score, int], ...]
     naive_reference: str
     events: tuple[DetectedEvent, ...]
@@ -94,6 +95,7 @@ def evaluate_on_recording(
         delays=delays([(event.started_at, event) for event in shown], told),
         false_alarms=false_alarms(told, lambda event: _stands(event, final)),
         agreement=_agreement(detector, events, labels, tolerance) if labels is not None else (),
+        unknown_labels=unknown_kinds(labels or (), detector.event_types),
         naive=naive_on_recording(detector, window, events, labels) if is_urine else (),
         naive_reference="ours" if labels is None else "labels",
         events=tuple(events),

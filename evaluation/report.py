@@ -143,6 +143,7 @@ def _recording_json(result: RecordingResult) -> dict[str, Any]:
         "delays": _delays_json(result.delays),
         "false_alarms": dict(result.false_alarms),
         "agreement": [_score_json(score) for score in result.agreement],
+        "unknown_labels": dict(result.unknown_labels),
         "naive_reference": result.naive_reference,
         "naive": [{**_score_json(score), "transfers": wrong} for score, wrong in result.naive],
     }

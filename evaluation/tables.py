@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from evaluation.labels import counted
 from evaluation.on_recording import RecordingResult
 from evaluation.on_stations import Point, StationResult
 from evaluation.scores import Delays, NumberErrors, Score, percentile
@@ -115,13 +116,17 @@ def recording_tables(result: RecordingResult) -> list[Table]:
         ),
         _alarm_table(result.false_alarms, result.days),
     ]
-    if result.agreement:
+    if result.agreement or result.unknown_labels:
+        note = "Within the time from the first label to the last one."
+        if result.unknown_labels:
+            kinds = counted(result.unknown_labels)
+            note += f" This detector tells of no such kind, so nothing is said of: {kinds}."
         tables.append(
             Table(
                 "Agreement with the labels",
                 ("label", *_SCORE_COLUMNS),
                 tuple(_score_row(score) for score in result.agreement),
-                "Within the time from the first label to the last one.",
+                note,
             )
         )
     if result.naive:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from rich.console import Console
 
-from evaluation.labels import Label, LabelError, read_labels
+from evaluation.labels import Label, LabelError, check_kinds, read_labels
 from evaluation.on_recording import evaluate_on_recording
 from evaluation.on_stations import TOLERANCE, evaluate_on_stations
 from evaluation.report import Evaluation
@@ -65,6 +65,19 @@ def read(
     except (RecordingError, LabelError) as error:
         raise MendableError(str(error)) from error
     return Recorded(recording.name, window, known)
+
+
+def check_labels(recorded: Recorded | None, detectors: Iterable[Detector]) -> None:
+    """MendableError where none of the detectors tells of any label: nobody would hear of a misspelt kind."""
+    if recorded is None or recorded.labels is None:
+        return
+    here = [detector for detector in detectors if recorded.of(detector) is not None]
+    if not here:
+        return
+    try:
+        check_kinds(recorded.labels, {kind for detector in here for kind in detector.event_types})
+    except LabelError as error:
+        raise MendableError(str(error)) from error
 
 
 def evaluate(

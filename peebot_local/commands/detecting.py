@@ -123,7 +123,7 @@ def evaluate(
 ) -> None:
     """Tell how right a detector is: on simulated stations, whose truth is known, and on a recording."""
     from peebot_dagster.detectors.registry import DETECTORS
-    from peebot_local.evaluate import check_places, find, read, write
+    from peebot_local.evaluate import check_labels, check_places, find, read, write
     from peebot_local.evaluate import evaluate as run
 
     chosen = DETECTORS if name is None else {name: find(name)}
@@ -131,6 +131,7 @@ def evaluate(
     # A file without an item column is one channel: a single detector's first, as for `detect`.
     channel = item or (None if name is None else chosen[name].items[0])
     recorded = read(recording, labels, channel, year)
+    check_labels(recorded, chosen.values())
     progress = Console(stderr=True)
     evaluations = []
     for reference, detector in chosen.items():

@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pandas as pd
 
 from evaluation.labels import Label
-from evaluation.on_recording import Check, evaluate_on_recording
+from evaluation.on_recording import Check, RecordingResult, evaluate_on_recording
+from evaluation.report import Evaluation
 from evaluation.scores import Score
 from peebot_dagster.detectors.detector import DetectedEvent, Window, event_id
 
@@ -40,7 +41,7 @@ class Pump:
         ]
 
 
-def agreement(readings: list[float], labels: list[Label]) -> list[Score]:
+def result_of(readings: list[float], labels: list[Label]) -> RecordingResult:
     window = Window(
         NOON,
         at(10_000),
@@ -53,7 +54,11 @@ def agreement(readings: list[float], labels: list[Label]) -> list[Score]:
             }
         ),
     )
-    return list(evaluate_on_recording(Pump(), "a.csv", window, labels).agreement)
+    return evaluate_on_recording(Pump(), "a.csv", window, labels)
+
+
+def agreement(readings: list[float], labels: list[Label]) -> list[Score]:
+    return list(result_of(readings, labels).agreement)
 
 
 def label(second: float, kind: str = "transfer") -> Label:
@@ -73,6 +78,20 @@ def test_names_of_one_kind_are_one_row_and_a_false_event_counts_once() -> None:
 
 def test_labels_of_nothing_agree_with_nothing() -> None:
     assert agreement([2000], []) == []
+
+
+def test_labels_that_the_detector_cannot_tell_of_are_counted_in_the_report() -> None:
+    labels = [label(2000), label(3000, "pumping"), label(3500, "pumping"), label(4000, "Transfer")]
+    evaluation = Evaluation(Pump(), "", None, result_of([2000], labels))
+    said = "This detector tells of no such kind, so nothing is said of: 2 x pumping, 1 x Transfer."
+    assert said in evaluation.markdown()
+    assert said in evaluation.html()
+    assert evaluation.as_json()["recording"]["unknown_labels"] == {"pumping": 2, "Transfer": 1}
+
+
+def test_a_report_speaks_of_unknown_labels_only_where_there_are_some() -> None:
+    evaluation = Evaluation(Pump(), "", None, result_of([2000], [label(2000)]))
+    assert "nothing is said of" not in evaluation.markdown()
 
 
 @dataclass(frozen=True)

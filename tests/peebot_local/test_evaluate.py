@@ -13,7 +13,7 @@ from peebot_dagster.detectors.candidate import Candidate
 from peebot_dagster.detectors.registry import DETECTORS
 from peebot_dagster.detectors.urine_tank import UrineTankDetector
 from peebot_local.errors import MendableError
-from peebot_local.evaluate import check_places, evaluate, find, read, write
+from peebot_local.evaluate import check_labels, check_places, evaluate, find, read, write
 
 LEVEL = "NODE3000005"
 
@@ -58,6 +58,37 @@ def test_a_detector_whose_channels_a_recording_lacks_is_skipped_and_named(tmp_pa
     recorded, said = read(hours(tmp_path), None, None, 2021), io.StringIO()
     assert evaluate(DETECTORS["airlock"], "", 0, 1.0, recorded, Console(file=said)) is None
     assert said.getvalue().startswith("airlock: tank.csv holds none of its channels")
+
+
+def labels(folder: Path, *kinds: str) -> Path:
+    path = folder / "labels.csv"
+    rows = "".join(f"2021-01-02T00:06:00Z,,{kind}\n" for kind in kinds)
+    path.write_text(f"started_at,ended_at,kind\n{rows}", encoding="utf-8")
+    return path
+
+
+def test_labels_of_which_no_detector_tells_are_a_fault_that_names_the_known_kinds(tmp_path: Path) -> None:
+    recorded = read(hours(tmp_path), labels(tmp_path, "pee", "Visit", "pee"), None, 2021)
+    with pytest.raises(MendableError) as told:
+        check_labels(recorded, [DETECTORS["urine_tank"]])
+    assert str(told.value) == (
+        "no label is of a kind that is told of: 2 x pee, 1 x Visit; known: dribble, reset, sensor_reset, "
+        "tank_transfer, toilet_visit, toilet_visit_masked, transfer, visit"
+    )
+
+
+def test_labels_of_one_detector_among_several_are_no_fault(tmp_path: Path) -> None:
+    recorded = read(hours(tmp_path), labels(tmp_path, "pee", "visit"), None, 2021)
+    check_labels(recorded, [DETECTORS["upa_cycle"], DETECTORS["urine_tank"]])
+    check_labels(read(hours(tmp_path), labels(tmp_path), None, 2021), [DETECTORS["urine_tank"]])
+    check_labels(read(hours(tmp_path), None, None, 2021), [DETECTORS["urine_tank"]])
+    check_labels(None, [DETECTORS["urine_tank"]])
+
+
+def test_labels_are_no_ones_where_the_recording_lacks_the_detectors_channels(tmp_path: Path) -> None:
+    recorded = read(hours(tmp_path), labels(tmp_path, "airlock_depress"), None, 2021)
+    with pytest.raises(MendableError, match="no label is of a kind that is told of: 1 x airlock_depress"):
+        check_labels(recorded, [DETECTORS["urine_tank"], DETECTORS["airlock"]])
 
 
 def test_a_candidate_is_evaluated_as_the_detector_that_it_may_become(tmp_path: Path) -> None:
