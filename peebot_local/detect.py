@@ -25,26 +25,43 @@ def find_detector(name: str) -> Detector:
         raise MendableError(str(error.args[0])) from error
 
 
-def detect_in_recording(
-    detector: Detector, recording: Path, item: str | None, year: int | None = None
-) -> list[DetectedEvent]:
-    """All events in a CSV file; a file of one channel is the detector's first item unless told otherwise.
+def check_span(start: datetime | None, end: datetime | None) -> None:
+    """MendableError for a span that ends before it begins."""
+    if start is not None and end is not None and end <= start:
+        raise MendableError("--to must be later than --from")
 
-    `year` is that of a file of the feed's hours; without it, they are dated like the feed itself.
+
+def detect_in_recording(
+    detector: Detector,
+    recording: Path,
+    item: str | None,
+    year: int | None = None,
+    start: datetime | None = None,
+    end: datetime | None = None,
+) -> list[DetectedEvent]:
+    """The events of a CSV file that start in [start, end) (UTC; None: no bound on that side).
+
+    A file of one channel is the detector's first item unless told otherwise. `year` is that of a file of the
+    feed's hours; without it, they are dated like the feed itself.
     """
+    check_span(start, end)
     try:
         window = read_recording(recording, item or detector.items[0], year=year, now=datetime.now(UTC))
     except RecordingError as error:
         raise MendableError(str(error)) from error
-    return detector.detect(window)
+    # The whole file is looked at, so that a bound changes nothing of the events beside it.
+    return [
+        event
+        for event in detector.detect(window)
+        if (start is None or start <= event.started_at) and (end is None or event.started_at < end)
+    ]
 
 
 def detect_in_store(
     detector: Detector, database_url: str, start: datetime, end: datetime
 ) -> list[DetectedEvent]:
     """The events that start in [start, end) (UTC)."""
-    if end <= start:
-        raise MendableError("--to must be later than --from")
+    check_span(start, end)
     with mendable(database_url), psycopg.connect(database_url) as connection:
         window = load_window(connection, detector, start, end)
     return [event for event in detector.detect(window) if start <= event.started_at < end]

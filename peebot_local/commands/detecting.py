@@ -16,6 +16,7 @@ from peebot_local.commands.options import (
     SIGNALS,
     AsJson,
     From,
+    FromCsv,
     Item,
     To,
     Year,
@@ -29,7 +30,7 @@ def detect(
     name: Annotated[str, typer.Argument(help="A detector, as in urine_tank.")],
     start: From = None,
     end: To = None,
-    from_csv: Annotated[Path | None, typer.Option(help="A recording instead of the database.")] = None,
+    from_csv: FromCsv = None,
     item: Item = None,
     year: Year = None,
     as_json: AsJson = False,
@@ -41,7 +42,7 @@ def detect(
 
     detector = find_detector(name)
     if from_csv is not None:
-        events = detect_in_recording(detector, from_csv, item, year)
+        events = detect_in_recording(detector, from_csv, item, year, start, end)
     elif start is not None and end is not None:
         with open_store(settings_of_environment(), SIGNALS) as url:
             events = detect_in_store(detector, url, start, end)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -27,10 +28,14 @@ def moment_of_text(text: str) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
+FROM_CSV = typer.Option(
+    help="A recording instead of the database; --from, --to or both select the events that begin then."
+)
 FROM = typer.Option(
     "--from", parser=moment_of_text, metavar="TIME", help="Begin, in ISO 8601; UTC unless it says otherwise."
 )
 TO = typer.Option("--to", parser=moment_of_text, metavar="TIME", help="End, exclusive.")
+FromCsv = Annotated[Path | None, FROM_CSV]
 From = Annotated[datetime | None, FROM]
 To = Annotated[datetime | None, TO]
 Item = Annotated[str | None, typer.Option(help="The channel of a recording without an item column.")]

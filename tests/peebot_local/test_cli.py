@@ -80,6 +80,10 @@ def peebot_here(
         (["detect", "nobody", "--from-csv", "x.csv"], "no detector is named 'nobody'; known: .*urine_tank"),
         (["detect", "urine_tank", "--from-csv", "missing.csv"], "missing.csv"),
         (["detect", "urine_tank"], "give --from and --to, or --from-csv FILE"),
+        (
+            ["detect", "urine_tank", "--from-csv", "x.csv", "--from", "2026-01-02", "--to", "2026-01-02"],
+            "--to must be later than --from",
+        ),
         (["evaluate", "nobody"], "no detector is named 'nobody'; known: "),
         (["evaluate", "urine_tank", "--labels", "x.csv"], "--labels tells of a recording: give --recording"),
         (["evaluate", "urine_tank", "--recording", "missing.csv"], "missing.csv: cannot be read"),
@@ -161,6 +165,16 @@ def test_detect_on_a_recording_prints_what_is_promised_and_needs_no_database(
     assert event["event_type"] == "toilet_visit"
     assert event["started_at"].startswith("2026-05-01T10:30:0")
     assert not (tmp_path / "home").exists()
+
+
+def test_detect_on_a_span_of_a_recording_prints_what_begins_in_it(
+    peebot_here: Callable[..., Ended], tmp_path: Path
+) -> None:
+    rows = ["10:00:00Z,20", "10:30:00Z,21", "10:30:06Z,22", "10:30:12Z,23", "11:00:00Z,22"]
+    (tmp_path / "tank.csv").write_text("ts_utc,value\n" + "".join(f"2026-05-01T{row}\n" for row in rows))
+    command = ("detect", "urine_tank", "--from-csv", "tank.csv", "--json")
+    assert len(json.loads(peebot_here(*command, "--from", "2026-05-01T10:30").stdout)) == 1
+    assert json.loads(peebot_here(*command, "--to", "2026-05-01T10:30").stdout) == []
 
 
 def test_a_version_on_trial_is_compared_on_a_recording_without_a_database(
