@@ -14,7 +14,7 @@ from peebot_dagster.detectors.candidate import PREFIX, SUFFIX, candidate_id, loa
 from peebot_dagster.detectors.comparison import Comparison, compare, counts
 from peebot_dagster.detectors.detector import DetectedEvent, Detector
 from peebot_local.database import mendable
-from peebot_local.detect import detect_in_recording, detect_in_store
+from peebot_local.detect import check_span, detect_in_recording, detect_in_store
 from peebot_local.errors import MendableError
 
 DETAILS = 40
@@ -30,11 +30,17 @@ def find_candidate(reference: str) -> Detector:
 
 
 def compare_in_recording(
-    detector: Detector, candidate: Detector, recording: Path, item: str | None
+    detector: Detector,
+    candidate: Detector,
+    recording: Path,
+    item: str | None,
+    year: int | None = None,
+    start: datetime | None = None,
+    end: datetime | None = None,
 ) -> Comparison:
-    """Both versions over a CSV file."""
-    before = detect_in_recording(detector, recording, item)
-    return compare(before, detect_in_recording(candidate, recording, item))
+    """Both versions over a CSV file; the arguments are those of `detect_in_recording`."""
+    before = detect_in_recording(detector, recording, item, year, start, end)
+    return compare(before, detect_in_recording(candidate, recording, item, year, start, end))
 
 
 def compare_in_store(
@@ -47,8 +53,7 @@ def compare_in_store(
 
 def compare_stored(detector: Detector, database_url: str, start: datetime, end: datetime) -> Comparison:
     """What the detector and its candidate (PEEBOT_CANDIDATES) have stored of [start, end) (UTC)."""
-    if end <= start:
-        raise MendableError("--to must be later than --from")
+    check_span(start, end)
     with mendable(database_url), psycopg.connect(database_url) as connection:
         before = _stored(connection, detector.name, start, end)
         after = _stored(connection, detector.name + SUFFIX, start, end)

@@ -64,8 +64,9 @@ def compare(
     ] = None,
     start: From = None,
     end: To = None,
-    from_csv: Annotated[Path | None, typer.Option(help="A recording instead of the database.")] = None,
+    from_csv: FromCsv = None,
     item: Item = None,
+    year: Year = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what another version of a detector would change; stores nothing."""
@@ -83,7 +84,7 @@ def compare(
     detector = find_detector(name)
     other = None if candidate is None else find_candidate(candidate)
     if from_csv is not None and other is not None:
-        compared = compare_in_recording(detector, other, from_csv, item)
+        compared = compare_in_recording(detector, other, from_csv, item, year, start, end)
     elif from_csv is None and start is not None and end is not None:
         with open_store(settings_of_environment(), SIGNALS) as url:
             compared = (

@@ -199,6 +199,18 @@ def test_a_version_on_trial_is_compared_on_a_recording_without_a_database(
     assert not (tmp_path / "home").exists()
 
 
+def test_versions_are_compared_on_a_span_of_a_recording_of_the_feeds_hours_in_the_year_that_is_given(
+    peebot_here: Callable[..., Ended], tmp_path: Path
+) -> None:
+    rows = ["48.0,20", "48.5,21", "48.502,22", "48.504,23", "49.0,22"]
+    text = "".join("{},NODE3000005,{}\n".format(*row.split(",")) for row in rows)
+    (tmp_path / "tank.csv").write_text("timestamp_hours,item,value\n" + text)
+    same = "peebot_dagster.detectors.urine_tank:UrineTankDetector"
+    command = ("compare", "urine_tank", same, "--from-csv", "tank.csv", "--year", "2021", "--json")
+    assert json.loads(peebot_here(*command, "--from", "2021-01-02").stdout)["same"] == 1
+    assert json.loads(peebot_here(*command, "--to", "2021-01-02").stdout)["same"] == 0
+
+
 @pytest.mark.parametrize("broker", [{}, {"PEEBOT_CELERY_BROKER": "redis://127.0.0.1:1/0"}])
 def test_env_leaves_the_settings_of_a_running_dagster_alone(
     peebot: Run, tmp_path: Path, broker: dict[str, str]
