@@ -64,6 +64,7 @@ class StationResult:
     false_alarms: Counter[str]
     naive: tuple[tuple[Score, int], ...]
     crowded: tuple[Score, ...]
+    crowded_taken_for: Counter[tuple[str, str]]
     over_dither: tuple[Point, ...]
     over_losses: tuple[Point, ...]
 
@@ -96,6 +97,13 @@ def evaluate_on_stations(
     kinds = kinds_of(detector, [event for run in runs for event in run.truth])
     replayed = replay_runs(detector, runs, replayed_days / seeds, progress)
     is_urine = tells_visits(detector)
+    crowded: list[StationRun] = []
+    if is_urine and other_conditions:
+        progress("crowded stations")
+        hard = Conditions(crowded=True)
+        crowded = [
+            run_station(detector, seed, days, hard, tolerance) for seed in range(1, max(1, seeds // 4) + 1)
+        ]
 
     def curve(values: Sequence[float], what: str) -> tuple[Point, ...]:
         fewer = max(1, seeds // 4)
@@ -111,16 +119,13 @@ def evaluate_on_stations(
         tolerance_s=tolerance.total_seconds(),
         scores=tuple(row for kind in kinds for row in _scores(kind, runs)),
         numbers=number_errors(pair for run in runs for pair in run.matching.pairs),
-        taken_for=sum(
-            (taken_for(run.truth, run.events, tolerance) for run in runs), start=Counter[tuple[str, str]]()
-        ),
+        taken_for=_taken_for(runs, tolerance),
         replayed_days=sum(days for _, _, days in replayed),
         delays=tuple((kind, _delays_of(kind, replayed)) for kind in kinds),
         false_alarms=_alarms(replayed),
         naive=tuple(naive_on_stations(detector, runs)) if is_urine else (),
-        crowded=_crowded(detector, kinds, max(1, seeds // 4), days, tolerance, progress)
-        if is_urine and other_conditions
-        else (),
+        crowded=_in_sight(kinds, crowded) if crowded else (),
+        crowded_taken_for=_taken_for(crowded, tolerance),
         over_dither=curve(_DITHER, "dither") if is_urine and other_conditions else (),
         over_losses=curve(_LOSSES, "losses") if other_conditions else (),
     )
@@ -156,20 +161,15 @@ def _scores(kind: str, runs: Sequence[StationRun]) -> list[Score]:
     return rows
 
 
-def _crowded(
-    detector: Detector,
-    kinds: Sequence[str],
-    seeds: int,
-    days: float,
-    tolerance: timedelta,
-    progress: Progress,
-) -> tuple[Score, ...]:
-    """The scores in sight where events crowd each other, with transfers that are small or slow."""
-    progress("crowded stations")
-    runs = [
-        run_station(detector, seed, days, Conditions(crowded=True), tolerance) for seed in range(1, seeds + 1)
-    ]
+def _in_sight(kinds: Sequence[str], runs: Sequence[StationRun]) -> tuple[Score, ...]:
     return tuple(row for kind in kinds for row in _scores(kind, runs) if "out of sight" not in row.name)
+
+
+def _taken_for(runs: Sequence[StationRun], tolerance: timedelta) -> Counter[tuple[str, str]]:
+    counts: Counter[tuple[str, str]] = Counter()
+    for run in runs:
+        counts += taken_for(run.truth, run.events, tolerance)
+    return counts
 
 
 def replay_runs(

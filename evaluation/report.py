@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,15 +110,13 @@ def _stations_json(result: StationResult) -> dict[str, Any]:
             {"truth": n.kind, "number": n.number, "n": len(n.errors), **_off_json(n.errors)}
             for n in result.numbers
         ],
-        "taken_for": [
-            {"truth": kind, "event_type": event_type, "times": times}
-            for (kind, event_type), times in sorted(result.taken_for.items())
-        ],
+        "taken_for": _taken_for_json(result.taken_for),
         "delays": {kind: _delays_json(delays) for kind, delays in result.delays},
         "replayed_days": result.replayed_days,
         "false_alarms": dict(result.false_alarms),
         "naive": [{**_score_json(score), "transfers": wrong} for score, wrong in result.naive],
         "crowded": [_score_json(score) for score in result.crowded],
+        "crowded_taken_for": _taken_for_json(result.crowded_taken_for),
         "over_dither": [
             {"half_width_percent": p.condition, "f1_in_sight": p.in_sight.f1, "f1": p.all.f1}
             for p in result.over_dither
@@ -147,6 +146,13 @@ def _recording_json(result: RecordingResult) -> dict[str, Any]:
         "naive_reference": result.naive_reference,
         "naive": [{**_score_json(score), "transfers": wrong} for score, wrong in result.naive],
     }
+
+
+def _taken_for_json(counts: Counter[tuple[str, str]]) -> list[dict[str, Any]]:
+    return [
+        {"truth": kind, "event_type": event_type, "times": times}
+        for (kind, event_type), times in sorted(counts.items())
+    ]
 
 
 def _off_json(errors: Sequence[float]) -> Mapping[str, float | None]:

@@ -47,13 +47,7 @@ def station_tables(result: StationResult) -> list[Table]:
             f"{result.seeds} stations, {result.days:g} days together; an event may begin "
             f"{result.tolerance_s:g} s off. In sight: the signal was not lost meanwhile.",
         ),
-        Table(
-            "Taken for something else",
-            ("truth", "event", "times"),
-            tuple((kind, event_type, str(n)) for (kind, event_type), n in sorted(result.taken_for.items()))
-            or (("none", "", "0"),),
-            "Events of another type that begin while a truth lasts.",
-        ),
+        _taken_for_table("Taken for something else", result.taken_for),
         Table(
             "Delay from the first step, in sight",
             ("truth", *_DELAY_COLUMNS),
@@ -85,6 +79,9 @@ def station_tables(result: StationResult) -> list[Table]:
                 "A quarter of the stations, made hard: events follow each other after 30 to 200 s; transfers "
                 "begin at 3 %, come in a drain, too, and half of them trickle, at 10 to 40 s a percent.",
             )
+        )
+        tables.append(
+            _taken_for_table("Taken for something else, on crowded stations", result.crowded_taken_for)
         )
     for title, points, condition in (
         ("Over the strength of the dither", result.over_dither, "half width, %"),
@@ -141,6 +138,12 @@ def recording_tables(result: RecordingResult) -> list[Table]:
             )
         )
     return tables
+
+
+def _taken_for_table(title: str, counts: Counter[tuple[str, str]]) -> Table:
+    rows = tuple((kind, event_type, str(n)) for (kind, event_type), n in sorted(counts.items()))
+    note = "Events of another type that begin while a truth lasts."
+    return Table(title, ("truth", "event", "times"), rows or (("none", "", "0"),), note)
 
 
 def _score_row(score: Score) -> tuple[str, ...]:
