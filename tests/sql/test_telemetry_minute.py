@@ -306,7 +306,7 @@ def test_what_comes_late_while_the_next_day_is_computed_reaches_that_day_too(dat
     midnight = BEGIN.replace(day=11, hour=0, minute=0)
     rows, links = [Row(5, BEGIN, 3.0)], [live(BEGIN, END)]
     with psycopg.connect(database_url, autocommit=True) as connection:
-        connection.execute("SELECT create_minute_chunks(%s, %s)", (BEGIN, END))
+        connection.execute("SELECT prepare_minutes(%s, %s)", (BEGIN, END))
         store(connection, rows, links)
         with ThreadPoolExecutor(1) as pool, psycopg.connect(database_url) as next_day:
             refresh(next_day, midnight, END)
