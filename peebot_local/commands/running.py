@@ -42,8 +42,8 @@ def test(context: typer.Context) -> None:
     """Run the tests, on each processor some; further arguments go to pytest."""
     os.chdir(PROJECT)
     names_tests = any(Path(argument.partition("::")[0]).exists() for argument in context.args)
-    # One more than there are processors, as each waits for a third of its time. The tests of a file share what
-    # is slow to make. Last: what the user gives counts.
+    # One more than there are processors, as each waits for a third of its time. The tests of a file share
+    # what is slow to make. Last: what the user gives counts.
     side_by_side = [] if names_tests else ["-n", str((os.cpu_count() or 1) + 1), "--dist", "loadfile"]
     os.execv(sys.executable, [sys.executable, "-m", "pytest", *side_by_side, *context.args])  # noqa: S606
 
