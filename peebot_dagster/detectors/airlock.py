@@ -77,7 +77,7 @@ class AirlockDetector:
     @property
     def trigger_interval(self) -> timedelta:
         """A fall takes half an hour, and the pressures come at 1 Hz."""
-        return timedelta(seconds=30)
+        return timedelta(seconds=60)
 
     def detect(self, window: Window) -> list[DetectedEvent]:
         """All depressurisations and spacewalks that begin in the window, sorted by start."""

@@ -101,7 +101,7 @@ class AttitudeDetector:
     @property
     def trigger_interval(self) -> timedelta:
         """The quaternion comes at 1 Hz."""
-        return timedelta(seconds=15)
+        return timedelta(seconds=30)
 
     def detect(self, window: Window) -> list[DetectedEvent]:
         """All events that begin in the window, sorted by start; manoeuvres and saturations may be open."""

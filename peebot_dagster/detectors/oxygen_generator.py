@@ -78,7 +78,7 @@ class OxygenGeneratorDetector:
     @property
     def trigger_interval(self) -> timedelta:
         """The rate is noisy; a state has to hold for a minute before it counts, which no reading tells."""
-        return timedelta(seconds=10)
+        return timedelta(seconds=20)
 
     def detect(self, window: Window) -> list[DetectedEvent]:
         """All changes in the window, sorted by time; one is open until the rate after it is known."""

@@ -57,7 +57,7 @@ class SignalDetector:
     @property
     def trigger_interval(self) -> timedelta:
         """The clock ticks each second, and a loss is told by silence."""
-        return timedelta(seconds=10)
+        return timedelta(seconds=20)
 
     def detect(self, window: Window) -> list[DetectedEvent]:
         """All losses that begin in the window, and all returns after a long loss, sorted by start."""

@@ -76,7 +76,7 @@ class UpaCycleDetector:
     @property
     def trigger_interval(self) -> timedelta:
         """The level comes with each of its wavers."""
-        return timedelta(seconds=10)
+        return timedelta(seconds=20)
 
     def detect(self, window: Window) -> list[DetectedEvent]:
         """All cycles that begin in the window, sorted by start; the last one may be open."""
