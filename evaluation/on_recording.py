@@ -31,12 +31,15 @@ _ENOUGH_OF_A_DAY = timedelta(hours=20)
 
 @dataclass(frozen=True)
 class Check:
-    """Something that must hold without knowing the truth: what was found, and what was expected."""
+    """Something that must hold without knowing the truth: what was found, and what was expected.
+
+    `holds` is None where there was nothing to judge by.
+    """
 
     name: str
     found: str
     expected: str
-    holds: bool
+    holds: bool | None
 
 
 @dataclass(frozen=True)
@@ -187,7 +190,7 @@ def _visits_a_day(by_day: Mapping[date, int], readings: ItemReadings) -> Check:
     days = f"{len(whole)} of {len(by_day)} days"
     name, expected = "visits a day, masked ones too (10, 50, 90 %)", "14 to 23"
     if not whole:
-        return Check(name, f"not judged: {days} are whole", expected, True)
+        return Check(name, f"not judged: {days} are whole", expected, None)
     low, middle, high = np.percentile(whole, [10, 50, 90])
     found = f"{low:.1f}, {middle:.1f}, {high:.1f} on {days}"
     return Check(name, found, expected, bool(low >= 14 and high <= 23))

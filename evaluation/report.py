@@ -135,7 +135,7 @@ def _recording_json(result: RecordingResult) -> dict[str, Any]:
         "readings": result.readings,
         "events": dict(result.counts),
         "checks": [
-            {"name": c.name, "found": c.found, "expected": c.expected, "holds": bool(c.holds)}
+            {"name": c.name, "found": c.found, "expected": c.expected, "holds": c.holds}
             for c in result.checks
         ],
         "by_day": {day.isoformat(): count for day, count in sorted(result.by_day.items())},

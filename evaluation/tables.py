@@ -98,7 +98,10 @@ def recording_tables(result: RecordingResult) -> list[Table]:
         Table(
             f"What must hold on {result.name}",
             ("what", "found", "expected", "holds"),
-            tuple((c.name, c.found, c.expected, "yes" if c.holds else "NO") for c in result.checks),
+            tuple(
+                (c.name, c.found, c.expected, {True: "yes", False: "NO", None: "-"}[c.holds])
+                for c in result.checks
+            ),
             f"{result.days:.1f} days, {result.readings} readings.",
         ),
         Table(

@@ -103,7 +103,7 @@ def detector_asset(detector: Detector) -> dg.AssetsDefinition:
                     failures.append(error)
                     context.log.error(f"{start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC: {error!r}")
                     if connection.closed:
-                        raise
+                        break
                     continue
                 new += len(result.new)
                 updated += len(result.updated)
@@ -112,7 +112,9 @@ def detector_asset(detector: Detector) -> dg.AssetsDefinition:
                     f"{len(result.events)} events from {start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC"
                 )
             if failures:
-                reason = record_failure(connection, detector, failures[0])
+                # The server ends the session of a detector that takes too long.
+                with store.connect() as of_its_own:
+                    reason = record_failure(of_its_own, detector, failures[0])
                 yield dg.AssetCheckResult(check_name=RAN_WITHOUT_ERROR, passed=False, description=reason)
                 raise failures[0]
             known = coverage(connection, detector.items[:1], window.start, window.end)

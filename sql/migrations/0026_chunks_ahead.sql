@@ -14,7 +14,8 @@ BEGIN
         );
         -- TimescaleDB makes a chunk for a row only; it stays when the row goes.
         SELECT min(channel_id) INTO any_channel FROM telemetry_channel;
-        INSERT INTO telemetry_minute (channel_id, minute, readings, live_seconds) VALUES (any_channel, day, 0, 0);
+        INSERT INTO telemetry_minute (channel_id, minute, readings, live_seconds) VALUES (any_channel, day, 0, 0)
+        ON CONFLICT DO NOTHING;
         DELETE FROM telemetry_minute WHERE channel_id = any_channel AND minute = day AND readings = 0 AND live_seconds = 0;
     END LOOP;
 END $$;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
@@ -93,8 +94,11 @@ def test_two_days_of_a_new_week_are_computed_at_the_same_time(
         with second.transaction():
             second.execute("SELECT lock_telemetry_minute(%s, %s)", (tuesday, tuesday + HOUR))
             first = pool.submit(refresh, monday)
+            deadline = time.monotonic() + 60
             while observer.execute(_WAITS).fetchone() is None:
                 assert not first.done()
+                assert time.monotonic() < deadline, "it does not wait"
+                time.sleep(0.01)
             # The first one waits for this day; whoever computes it must not have to wait for the first.
             second.execute("SET LOCAL lock_timeout = '10s'")
             second.execute("SELECT refresh_telemetry_minute(%s, %s)", (tuesday, tuesday + 24 * HOUR))

@@ -62,6 +62,33 @@ def computed(
     return run
 
 
+def test_a_detector_whose_session_the_server_has_ended_has_a_failed_check(
+    computed: Callable[[str], bool],
+    connection: psycopg.Connection,
+    instance: dg.DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
+    store_readings: StoreReadings,
+    day: datetime,
+) -> None:
+    store_readings([(day, 5)])
+
+    def takes_too_long(of_the_step: psycopg.Connection, *_: Any) -> None:
+        of_the_step.close()
+        raise psycopg.errors.IdleInTransactionSessionTimeout("it took too long")
+
+    monkeypatch.setattr(detectors, "detect_span", takes_too_long)
+
+    assert not computed("jump_events")
+
+    row = connection.execute("SELECT last_error FROM processor_state WHERE detector = 'jump'").fetchone()
+    assert row == ("IdleInTransactionSessionTimeout: it took too long",)
+    checks = instance.all_logs(
+        instance.get_runs()[0].run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION
+    )
+    told: list[Any] = [check.dagster_event and check.dagster_event.event_specific_data for check in checks]
+    assert [evaluation.passed for evaluation in told] == [False]
+
+
 @pytest.mark.parametrize(
     ("asset", "module", "name"),
     [("telemetry_minute", telemetry, "refresh_minutes"), ("jump_events", detectors, "detect_span")],
