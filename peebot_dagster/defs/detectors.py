@@ -63,7 +63,6 @@ def detector_asset(detector: Detector) -> dg.AssetsDefinition:
         metadata={
             "detector": detector.name,
             "detector_version": detector.version,
-            "kept_up_to_date_by": "sensors live_detection and live_detection_relief, schedule hourly_assets",
             "items": dg.MetadataValue.json(list(detector.items)),
             "look_back_s": detector.look_back.total_seconds(),
             "settle_s": detector.settle.total_seconds(),
