@@ -22,7 +22,10 @@ from tests.system.test_demo import ask_dagster
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 BACKFILL_IDS = "{ partitionBackfillsOrError { ... on PartitionBackfills { results { id } } } }"
-LAUNCH = "mutation($execution: ExecutionParams!) { launchRun(executionParams: $execution) { __typename } }"
+LAUNCH = """mutation($execution: ExecutionParams!) {
+    launchRun(executionParams: $execution) { ... on LaunchRunSuccess { run { runId } } }
+}"""
+RUN_STATUS = "query($run: ID!) { runOrError(runId: $run) { ... on Run { status } } }"
 REPORT_JOB = {
     "repositoryLocationName": "peebot",
     "repositoryName": "__repository__",
@@ -161,8 +164,10 @@ def the_page_of_each_detector_opens(page: Page, ui_url: str) -> None:
 def the_pictures_are_shown(page: Page, ui_url: str, peebot: Peebot) -> None:
     """Those of the hourly report, which is asked for as nobody waits for an hour's end here."""
     launched = ask_dagster(ui_url, LAUNCH, {"execution": {"selector": REPORT_JOB, "mode": "default"}})
-    assert launched["launchRun"]["__typename"] == "LaunchRunSuccess"
-    told_at = peebot.wait_for(lambda: observations(ui_url), 120)
+    run = launched["launchRun"]["run"]["runId"]
+    # An overview that is opened before its asset is materialized stays as it is.
+    peebot.wait_for(lambda: has_succeeded(ui_url, run), 120)
+    told_at = observations(ui_url)
 
     page.goto(f"{ui_url}/assets/station_report?view=overview")
     page.get_by_placeholder("Filter metadata keys").fill("tank_level_24_h")
@@ -177,8 +182,14 @@ def the_pictures_are_shown(page: Page, ui_url: str, peebot: Peebot) -> None:
         keep(page, f"detector_{asset.removesuffix('_events')}" if asset.endswith("_events") else asset)
 
 
-def observations(ui_url: str) -> dict[str, str] | None:
-    """When each asset that has pictures besides its materializations got them; None before all have."""
+def has_succeeded(ui_url: str, run: str) -> bool:
+    status = ask_dagster(ui_url, RUN_STATUS, {"run": run})["runOrError"]["status"]
+    assert status not in ("FAILURE", "CANCELED"), status
+    return bool(status == "SUCCESS")
+
+
+def observations(ui_url: str) -> dict[str, str]:
+    """When each asset that has pictures besides its materializations got them."""
     nodes = ask_dagster(ui_url, OBSERVED)["assetNodes"]
     found = {
         node["assetKey"]["path"][0]: node["assetObservations"][0]["timestamp"]
@@ -186,7 +197,8 @@ def observations(ui_url: str) -> dict[str, str] | None:
         if node["assetObservations"]
     }
     detectors = {f"{detector.name}_events" for detector in detectors_by_settings({})}
-    return found if {"telemetry_reading", "telemetry_minute", *detectors} <= found.keys() else None
+    assert {"telemetry_reading", "telemetry_minute", *detectors} <= found.keys()
+    return found
 
 
 def the_live_page_shows_what_happens(page: Page, peebot: Peebot) -> None:
