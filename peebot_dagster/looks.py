@@ -14,14 +14,16 @@ from datetime import datetime, timedelta
 import psycopg
 
 from peebot_dagster.detection import DetectionResult, known_time
-from peebot_dagster.detectors.detector import Detector
+from peebot_dagster.detectors.detector import Detector, state_items
+from peebot_dagster.states import States
 from peebot_dagster.store import HOUR, hour_of
 
 QUICKEST = timedelta(seconds=1)
 """How soon an open event is looked at again when it has just changed; the link is confirmed each second."""
 
 PATIENCE = 30
-"""An open event that has not changed for a time is looked at again after this part of that time."""
+"""An open event that has not changed for a time is looked at again after this part of that time; and so is a
+detector whose state has changed, where it would rest for longer."""
 
 UNHURRIED = timedelta(minutes=5)
 """How often the newest hour is looked at, at least, although nothing that the detector reads has changed."""
@@ -93,16 +95,23 @@ class Agenda:
 
 
 def agenda(
-    detector: Detector, stale: Sequence[StaleHour], still_open: Iterable[OpenEvent], now: datetime
+    detector: Detector,
+    stale: Sequence[StaleHour],
+    still_open: Iterable[OpenEvent],
+    now: datetime,
+    changed_at: datetime | None = None,
 ) -> Agenda:
-    """What the detector has to look at, at `now` (UTC), of its stale hours (newest first)."""
+    """What the detector has to look at, at `now` (UTC), of its stale hours (newest first).
+
+    `changed_at`: when its states last changed (UTC).
+    """
     last_look = _last_look(stale)
-    if last_look is not None and _rests(detector, stale, now):
-        return Agenda((), last_look + detector.trigger_interval, resting=True)
+    if last_look is not None and now < (rested := last_look + rest(detector, last_look, changed_at)):
+        return Agenda((), rested, resting=True)
     due = {hour.hour for hour in stale if hour.look is None or _has_news(hour.look, hour.own_revision)}
     looks = {hour.hour: hour.look for hour in stale}
     moments = [now + UNHURRIED]
-    for hour, pace in _paces(detector, stale, still_open, now):
+    for hour, pace in _paces(detector, stale, still_open, now, changed_at):
         look = looks[hour]
         if look is None or look.looked_at + pace <= now:
             due.add(hour)
@@ -121,9 +130,12 @@ def _last_look(hours: Iterable[StaleHour | _Row]) -> datetime | None:
     return max((hour.look.looked_at for hour in hours if hour.look), default=None)
 
 
-def _rests(detector: Detector, hours: Iterable[StaleHour | _Row], now: datetime) -> bool:
-    last_look = _last_look(hours)
-    return last_look is not None and now < last_look + detector.trigger_interval
+def rest(detector: Detector, looked_at: datetime, changed_at: datetime | None) -> timedelta:
+    """How long the detector rests after a look: less than its trigger interval when its states have just
+    changed (at `changed_at`, UTC), and then ever more."""
+    if changed_at is None:
+        return detector.trigger_interval
+    return min(detector.trigger_interval, max(QUICKEST, (looked_at - changed_at) / PATIENCE))
 
 
 def _has_news(look: Look, own_revision: int | None) -> bool:
@@ -131,7 +143,11 @@ def _has_news(look: Look, own_revision: int | None) -> bool:
 
 
 def _paces(
-    detector: Detector, stale: Sequence[StaleHour], still_open: Iterable[OpenEvent], now: datetime
+    detector: Detector,
+    stale: Sequence[StaleHour],
+    still_open: Iterable[OpenEvent],
+    now: datetime,
+    changed_at: datetime | None,
 ) -> Iterable[tuple[datetime, timedelta]]:
     """The hours whose events time alone may change, and how often to look at each of them."""
     hours = {hour.hour for hour in stale}
@@ -139,22 +155,29 @@ def _paces(
         if hour_of(event.started_at) in hours:
             yield hour_of(event.started_at), max(QUICKEST, (now - event.changed_at) / PATIENCE)
     if stale:
-        yield stale[0].hour, _pace_of_newest(detector, stale, now)
+        yield stale[0].hour, _pace_of_newest(detector, stale, now, changed_at)
 
 
-def _pace_of_newest(detector: Detector, stale: Sequence[StaleHour], now: datetime) -> timedelta:
+def _pace_of_newest(
+    detector: Detector, stale: Sequence[StaleHour], now: datetime, changed_at: datetime | None
+) -> timedelta:
     news_at = max((hour.look.news_at for hour in stale if hour.look), default=None)
-    if news_at is None or not detector.trigger_interval:
+    last_look = _last_look(stale)
+    if news_at is None or last_look is None or not detector.trigger_interval:
         return UNHURRIED
-    return min(UNHURRIED, max(detector.trigger_interval, (now - news_at) / AFTER_NEWS))
+    rested = rest(detector, last_look, changed_at)
+    if rested < detector.trigger_interval:
+        return rested
+    return min(UNHURRIED, max(rested, (now - news_at) / AFTER_NEWS))
 
 
 class Looks:
-    """The looks of some detectors in the store."""
+    """The looks of some detectors in the store, and the states that hurry them."""
 
-    def __init__(self, connection: psycopg.Connection, detectors: Sequence[Detector]) -> None:
+    def __init__(self, connection: psycopg.Connection, detectors: Sequence[Detector], states: States) -> None:
         self._connection = connection
         self._detectors = detectors
+        self._states = states
         self._seen: dict[tuple[str, datetime], tuple[int, int]] = {}
         items = sorted({item for detector in detectors for item in detector.items})
         self._channels: dict[str, int] = dict(
@@ -166,27 +189,42 @@ class Looks:
 
     def channels(self, detector: Detector) -> frozenset[int]:
         """The ids of the detector's channels, as far as they are known."""
-        return frozenset(self._channels[item] for item in detector.items if item in self._channels)
+        return self._ids(detector.items)
+
+    def waking(self, detector: Detector, resting: bool) -> frozenset[int]:
+        """The ids of the channels that the detector is to be woken for: while it rests, only its states."""
+        return self._ids(state_items(detector) if resting else detector.items)
+
+    def _ids(self, items: Iterable[str]) -> frozenset[int]:
+        return frozenset(self._channels[item] for item in items if item in self._channels)
+
+    def rest(self, detector: Detector, looked_at: datetime) -> timedelta:
+        """How long the detector rests after a look at that time (UTC)."""
+        return rest(detector, looked_at, self._states.changed_at(detector))
 
     def agendas(self, now: datetime) -> Mapping[str, Agenda]:
         """The agenda of each detector by its name, at `now` (UTC)."""
         names = [detector.name for detector in self._detectors]
         rows = self._connection.execute(_STALE_HOURS, {"detectors": names, "since": now - LATELY}).fetchall()
         known = known_time(self._connection)
+        self._states.observe(self._connection, now)
         still_open: dict[str, list[OpenEvent]] = {name: [] for name in names}
         for name, started_at, changed_at in self._connection.execute(_OPEN_EVENTS, (names,)):
             still_open[name].append(OpenEvent(started_at, changed_at))
         self._seen.clear()
         found: dict[str, Agenda] = {}
         for detector in self._detectors:
-            rest = [_Row(*row[1:]) for row in rows if row[0] == detector.name]
-            own = {} if _rests(detector, rest, now) else self._own_revisions(detector, rest)
+            mine = [_Row(*row[1:]) for row in rows if row[0] == detector.name]
+            last_look = _last_look(mine)
+            rests = last_look is not None and now < last_look + self.rest(detector, last_look)
+            own = {} if rests else self._own_revisions(detector, mine)
             stale = [
                 StaleHour(row.hour, own.get(row.hour), known.settles(detector, row.hour), row.look)
-                for row in rest
+                for row in mine
             ]
-            found[detector.name] = agenda(detector, stale, still_open[detector.name], now)
-            for row in rest:
+            changed_at = self._states.changed_at(detector)
+            found[detector.name] = agenda(detector, stale, still_open[detector.name], now, changed_at)
+            for row in mine:
                 if row.hour in own:
                     self._seen[detector.name, row.hour] = row.revision, own[row.hour]
         self._connection.commit()

@@ -1,4 +1,4 @@
-"""Waiting for readings: who may watch, and what wakes the watch. No Dagster.
+"""Waiting for readings and changes of the link: who may watch, and what wakes the watch. No Dagster.
 
 Notifications only wake: what is new is in the revisions, and the watch looks there when it begins. So a
 notification that is lost costs some seconds and no event.
@@ -15,6 +15,11 @@ import psycopg
 
 STORED = "telemetry_stored"
 """The writer's notification at each commit; its payload are the channel ids, or nothing: any channel."""
+
+CHANGED = "peebot_changed"
+"""The store's notification when a table has changed; its payload is the table's name."""
+
+LINK = "link_interval"
 
 OFF_DUTY = "live_detection_off_duty"
 """Sent by whoever is about to stop Dagster: a watch that goes on would hold that up."""
@@ -51,17 +56,22 @@ class Watch:
         except psycopg.errors.LockNotAvailable:
             return False
         self._connection.execute(f"LISTEN {STORED}")
+        self._connection.execute(f"LISTEN {CHANGED}")
         return True
 
     def wait(self, channels: Collection[int], patience: timedelta) -> None:
-        """Return when readings of these channels have been stored, after `patience`, or when off duty."""
+        """Return when readings of these channels have been stored or the link has changed, after `patience`,
+        or when off duty."""
         seconds = max(0.0, patience.total_seconds())
         with closing(self._connection.notifies(timeout=seconds)) as notes:
             for note in notes:
                 if note.channel == OFF_DUTY:
                     self.off_duty = True
                     return
-                if concerns(note.payload, channels):
+                if note.channel == CHANGED:
+                    if note.payload == LINK:
+                        return
+                elif concerns(note.payload, channels):
                     return
 
 

@@ -21,6 +21,7 @@ from peebot_dagster.detection import detect_span, last_error, record_failure
 from peebot_dagster.detectors.detector import Detector
 from peebot_dagster.heard import heard
 from peebot_dagster.looks import QUICKEST, Agenda, Looks
+from peebot_dagster.states import States
 from peebot_dagster.store import HOUR, contiguous_spans
 from peebot_dagster.under_way import UnderWay
 from peebot_dagster.unreported import Unreported
@@ -76,7 +77,7 @@ class Tick:
 
 
 class LiveDetection:
-    """One tick's work on one connection. `clock` tells the time (UTC); the last two outlive the tick."""
+    """One tick's work on one connection. `clock` tells the time (UTC); the last three outlive the tick."""
 
     def __init__(
         self,
@@ -85,13 +86,14 @@ class LiveDetection:
         clock: Callable[[], datetime],
         unreported: Unreported,
         under_way: UnderWay,
+        states: States,
     ) -> None:
         self._connection = connection
         self._unreported = unreported
         self._under_way = under_way
         self._detectors = {detector.name: detector for detector in detectors}
         self.clock = clock
-        self._looks = Looks(connection, detectors)
+        self._looks = Looks(connection, detectors, states)
         self._errors_before = {d.name: last_error(connection, d) for d in detectors}
         connection.commit()
         self.tick = Tick()
@@ -116,14 +118,17 @@ class LiveDetection:
         if not all(agenda.complete for agenda in able.values()):
             again_at = self.clock()
         elif looked:
-            rests = (max(QUICKEST, self._detectors[name].trigger_interval) for name in looked)
-            again_at = min(again_at, self.clock() + min(rests))
-        awake = [
-            self._looks.channels(detector)
+            now = self.clock()
+            rests = (max(QUICKEST, self._looks.rest(self._detectors[name], now)) for name in looked)
+            again_at = min(again_at, now + min(rests))
+        waking = [
+            self._looks.waking(
+                detector, able[name].resting or (name in looked and bool(detector.trigger_interval))
+            )
             for name, detector in self._detectors.items()
-            if name in able and not able[name].resting and not (name in looked and detector.trigger_interval)
+            if name in able
         ]
-        return again_at, frozenset().union(*awake)
+        return again_at, frozenset().union(*waking)
 
     def _detect(self, detector: Detector, start: datetime, end: datetime) -> None:
         """Detect over a span. A detector that fails or hangs stops no other: it shows as a failed check."""
@@ -228,6 +233,7 @@ def live_detection_sensors(
     """The sensors that keep watch over these detectors, each for a `turn`; zero: one look and no waiting."""
 
     requests, unreported, under_way = PostingRequests(), Unreported(), UnderWay()
+    states = States(detectors)
 
     def live_sensor(name: str) -> dg.SensorDefinition:
         # Below the sensor daemon's own loop of 5 s: an interval of 5 beats against it and skips every other.
@@ -249,7 +255,7 @@ def live_detection_sensors(
                     watch = Watch(watching)
                     if not watch.take(STAND_BY):
                         return dg.SensorResult(skip_reason="The other sensor keeps watch.")
-                    live = LiveDetection(connection, detectors, clock, unreported, under_way)
+                    live = LiveDetection(connection, detectors, clock, unreported, under_way, states)
                     due, complaint = _watch(live, watch, context.instance, requests, turn)
                 # The twin has the watch now.
                 reports = live.reports()

@@ -85,6 +85,10 @@ class AttitudeDetector:
         return (*signals, *self.quaternion_items, self.desaturation_item, self.station_mode_item)
 
     @property
+    def state_items(self) -> tuple[str, ...]:
+        return (self.mode_item, self.manoeuvre_item)
+
+    @property
     def event_types(self) -> tuple[str, ...]:
         return ("attitude_mode_change", "station_manoeuvre", "gyroscope_saturation")
 

@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from types import ModuleType
 
-from peebot_dagster.detectors.detector import DetectedEvent, Detector, Window, follows_link
+from peebot_dagster.detectors.detector import DetectedEvent, Detector, Window, follows_link, state_items
 
 CANDIDATES = "PEEBOT_CANDIDATES"
 """The variable that names versions on trial."""
@@ -66,6 +66,10 @@ class Candidate:
     @property
     def follows_link(self) -> bool:
         return follows_link(self.detector)
+
+    @property
+    def state_items(self) -> tuple[str, ...]:
+        return state_items(self.detector)
 
     def detect(self, window: Window) -> list[DetectedEvent]:
         """The candidate's events of the window, marked as such."""

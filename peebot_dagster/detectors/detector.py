@@ -85,6 +85,15 @@ class FollowsLink(Protocol):
     def follows_link(self) -> bool: ...
 
 
+@runtime_checkable
+class HasStates(Protocol):
+    """A detector with a trigger interval of which some items are states: they change rarely, and what a
+    change means is looked for at once, and soon again, however chatty the other items are."""
+
+    @property
+    def state_items(self) -> tuple[str, ...]: ...
+
+
 class Detector(Protocol):
     """A named, versioned, pure function from a window to events."""
 
@@ -114,7 +123,10 @@ class Detector(Protocol):
 
     @property
     def trigger_interval(self) -> timedelta:
-        """The live detection looks at most this often; zero: as soon as a reading of an item is stored."""
+        """The live detection looks at most this often; zero: as soon as a reading of an item is stored.
+
+        Changes of what `HasStates` and `FollowsLink` name do not wait for it.
+        """
         ...
 
     def detect(self, window: Window) -> list[DetectedEvent]:
@@ -125,3 +137,8 @@ class Detector(Protocol):
 def follows_link(detector: Detector) -> bool:
     """Whether the link tells this detector all that good readings would."""
     return isinstance(detector, FollowsLink) and detector.follows_link
+
+
+def state_items(detector: Detector) -> tuple[str, ...]:
+    """Those of the detector's items whose changes are looked at at once."""
+    return detector.state_items if isinstance(detector, HasStates) else ()

@@ -62,6 +62,10 @@ class OxygenGeneratorDetector:
         return (self.state_item, self.rate_item)
 
     @property
+    def state_items(self) -> tuple[str, ...]:
+        return (self.state_item,)
+
+    @property
     def event_types(self) -> tuple[str, ...]:
         return ("oxygen_state_change",)
 
@@ -77,8 +81,8 @@ class OxygenGeneratorDetector:
 
     @property
     def trigger_interval(self) -> timedelta:
-        """The rate is noisy; a state has to hold for a minute before it counts, which no reading tells."""
-        return timedelta(seconds=20)
+        """The rate is noisy; changes of the state do not wait for this."""
+        return timedelta(minutes=1)
 
     def detect(self, window: Window) -> list[DetectedEvent]:
         """All changes in the window, sorted by time; one is open until the rate after it is known."""

@@ -56,8 +56,8 @@ class SignalDetector:
 
     @property
     def trigger_interval(self) -> timedelta:
-        """The clock ticks each second, and a loss is told by silence."""
-        return timedelta(seconds=20)
+        """The clock ticks each second; changes of the link do not wait for this."""
+        return timedelta(minutes=1)
 
     def detect(self, window: Window) -> list[DetectedEvent]:
         """All losses that begin in the window, and all returns after a long loss, sorted by start."""

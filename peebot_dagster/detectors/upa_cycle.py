@@ -60,6 +60,10 @@ class UpaCycleDetector:
         return (self.state_item, self.level_item)
 
     @property
+    def state_items(self) -> tuple[str, ...]:
+        return (self.state_item,)
+
+    @property
     def event_types(self) -> tuple[str, ...]:
         return ("upa_processing_cycle",)
 
@@ -75,8 +79,8 @@ class UpaCycleDetector:
 
     @property
     def trigger_interval(self) -> timedelta:
-        """The level comes with each of its wavers."""
-        return timedelta(seconds=20)
+        """The level comes with each of its wavers; changes of the state do not wait for this."""
+        return timedelta(minutes=1)
 
     def detect(self, window: Window) -> list[DetectedEvent]:
         """All cycles that begin in the window, sorted by start; the last one may be open."""

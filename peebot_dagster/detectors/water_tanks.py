@@ -62,6 +62,10 @@ class WaterTanksDetector:
         return (self.waste_item, self.clean_item, self.state_item)
 
     @property
+    def state_items(self) -> tuple[str, ...]:
+        return (self.state_item,)
+
+    @property
     def event_types(self) -> tuple[str, ...]:
         return (
             "waste_tank_drain",

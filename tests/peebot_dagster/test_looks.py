@@ -93,6 +93,25 @@ def test_what_a_change_means_is_looked_for_soon_after_it_and_then_ever_less_ofte
     assert not looks_at(news_ago=60, looked_ago=59, detector=Quiet())
 
 
+def test_what_a_new_state_means_is_looked_for_at_once_and_soon_again_however_long_the_detector_rests() -> (
+    None
+):
+    unhurried = Quiet(trigger_interval=timedelta(minutes=1))
+
+    def looks_at(changed_ago: float | None, looked_ago: float, own: int = 7) -> bool:
+        changed_at = None if changed_ago is None else NOW - timedelta(seconds=changed_ago)
+        return bool(agenda(unhurried, [stale(own=own, ago=looked_ago)], [], NOW, changed_at).hours)
+
+    assert looks_at(changed_ago=0, looked_ago=1, own=8)
+    assert not looks_at(changed_ago=None, looked_ago=59, own=8)
+    # Two seconds after the look that was made when the state had held for a minute; what is not new, too.
+    assert looks_at(changed_ago=62, looked_ago=2)
+    assert not looks_at(changed_ago=62, looked_ago=1.9, own=8)
+    # After half an hour the detector's own interval is the shorter one.
+    assert not looks_at(changed_ago=3600, looked_ago=59, own=8)
+    assert looks_at(changed_ago=3600, looked_ago=60, own=8)
+
+
 def test_an_open_event_of_a_settled_hour_is_left_alone() -> None:
     event = OpenEvent(NOON - 9 * HOUR, NOW - SECOND)
 
@@ -133,9 +152,13 @@ def test_a_look_is_bounded_and_takes_the_newest_hours() -> None:
     ),
     st.lists(st.tuples(st.integers(0, 6), st.integers(0, 90_000)), max_size=3),
     st.integers(0, 60),
+    st.one_of(st.none(), st.integers(0, 7200)),
 )
 def test_whoever_waits_until_the_agenda_says_so_then_has_something_to_do(
-    rows: list[tuple[int, int | None, int, bool]], events: list[tuple[int, int]], interval: int
+    rows: list[tuple[int, int | None, int, bool]],
+    events: list[tuple[int, int]],
+    interval: int,
+    changed_ago: int | None,
 ) -> None:
     detector = Quiet(trigger_interval=timedelta(seconds=interval))
     hours = [
@@ -143,9 +166,11 @@ def test_whoever_waits_until_the_agenda_says_so_then_has_something_to_do(
     ]
     still_open = [OpenEvent(NOON - i * HOUR, NOW - timedelta(seconds=ago)) for i, ago in events]
 
-    now = agenda(detector, hours, still_open, NOW)
+    changed_at = None if changed_ago is None else NOW - timedelta(seconds=changed_ago)
+
+    now = agenda(detector, hours, still_open, NOW, changed_at)
 
     if not now.hours and hours:
         assert now.again_at > NOW
-        later = agenda(detector, hours, still_open, now.again_at)
+        later = agenda(detector, hours, still_open, now.again_at, changed_at)
         assert later.hours or later.again_at - now.again_at <= UNHURRIED

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from peebot_dagster import watch as watch_module
-from peebot_dagster.watch import OFF_DUTY, STORED, Watch
+from peebot_dagster.watch import CHANGED, OFF_DUTY, STORED, Watch
 
 LONG = timedelta(seconds=60)
 AT_ONCE = timedelta(milliseconds=50)
@@ -88,6 +88,25 @@ def test_a_reading_of_a_channel_that_concerns_wakes_and_others_do_not(
         waiting.get(timeout=0.2)
 
     notify(STORED, "3,12")
+    waiting.get(timeout=30)
+
+
+def test_a_change_of_the_link_wakes_and_changes_of_other_tables_do_not(
+    connection: psycopg.Connection, new_watch: NewWatch, notify: Callable[[str, str], None]
+) -> None:
+    watch = new_watch()
+    watch.take(LONG)
+    notify(CHANGED, "detected_event")
+
+    waiting = in_background(lambda: watch.wait(set(), LONG))
+    with pytest.raises(Empty):
+        waiting.get(timeout=0.2)
+
+    connection.execute(
+        "INSERT INTO link_interval (source, state, started_at, last_seen_at)"
+        " VALUES ('isslive', 'LOS', now(), now())"
+    )
+    connection.commit()
     waiting.get(timeout=30)
 
 

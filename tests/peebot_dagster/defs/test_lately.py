@@ -11,6 +11,7 @@ from peebot_dagster.detection import overdue_hours
 from peebot_dagster.detectors.detector import Detector
 from peebot_dagster.detectors.registry import DETECTORS
 from peebot_dagster.looks import LATELY, Looks
+from peebot_dagster.states import States
 
 HOUR = timedelta(hours=1)
 
@@ -25,7 +26,10 @@ def test_what_was_stored_long_ago_and_never_seen_is_left_to_the_schedule(
     )
     connection.commit()
 
-    assert Looks(connection, [jump]).agendas(now)[jump.name].hours == (day + 2 * HOUR, day + HOUR)
+    assert Looks(connection, [jump], States([jump])).agendas(now)[jump.name].hours == (
+        day + 2 * HOUR,
+        day + HOUR,
+    )
     assert day in overdue_hours(connection, jump)
 
 
