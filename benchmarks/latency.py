@@ -1,4 +1,5 @@
-"""How soon after the reading that decides it a visit is an event, and a post, in the whole stack.
+"""How soon after the reading that decides it a visit is an event, and a post, in the whole stack; then how
+soon changes of states are events.
 
 A PeeBot of the benchmark's own (`peebot up`, dry run, no cooldown) listens to a feed with the station's usual
 traffic. At a chance moment the urine tank rises by 2 %; the second percent decides that it was a visit: it
@@ -17,7 +18,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -26,7 +27,7 @@ from typing import Any
 import psutil
 import psycopg
 
-from benchmarks.harness.event_log import EventLog
+from benchmarks.harness.event_log import EventLog, Seen
 from benchmarks.harness.own_stack import OwnStack, own_stack
 from benchmarks.harness.quantiles import Weighted
 from benchmarks.harness.report import (
@@ -38,6 +39,7 @@ from benchmarks.harness.report import (
     run,
 )
 from benchmarks.harness.scratch_store import describe_store
+from benchmarks.harness.state_trials import HOPS, STATES, state_trials
 from peebot_local.settings import Settings
 
 LEVEL, STATE = "NODE3000005", "NODE3000004"
@@ -79,16 +81,22 @@ def measure(settings: Settings, options: argparse.Namespace) -> Report:
         source.wait_until_subscribed(stack)
         result: dict[str, Any] = circumstances(describe_store(stack.database_url))
         first_at = datetime.now(UTC) - (options.n + 3) * BETWEEN_VISITS
-        channel_id = _prepare(stack.database_url, first_at)
-        with EventLog(stack.database_url, channel_id) as log:
-            trials = list(_trials(stack, source, log, first_at, options.n))
+        channels = _prepare(stack.database_url, first_at)
+        with EventLog(stack.database_url) as log:
+            trials = list(_trials(stack, source, log.seen, channels, first_at, options.n))
+            changes = state_trials(stack, source, log.seen, channels, options.states)
         result["load_average_after"] = round(psutil.getloadavg()[0], 2)
     hops = {
         "wire_to_row_ms": [1000 * (trial.reading - trial.sent) for trial in trials],
         "row_to_event_s": [trial.event - trial.reading for trial in trials],
         "row_to_post_s": [trial.post - trial.reading for trial in trials],
+        **{hop: [change.delays[hop] for change in changes] for hop in HOPS if changes},
     }
-    result |= {"n": len(trials), "launcher": "celery" if options.celery else "default"}
+    result |= {
+        "n": len(trials),
+        "states": len(changes),
+        "launcher": "celery" if options.celery else "default",
+    }
     result |= {hop: _quantiles(values) for hop, values in hops.items()}
     load = f"load {result['load_average_before']} to {result['load_average_after']}"
     title = f"latency with the {result['launcher']} launcher: {result['store']}, {result['machine']}, {load}"
@@ -98,6 +106,9 @@ def measure(settings: Settings, options: argparse.Namespace) -> Report:
 def _arguments() -> argparse.Namespace:
     arguments = parser("latency", "Measures how soon a visit is an event, and a post.")
     arguments.add_argument("--n", type=int, default=40, help="visits to make (default: %(default)d)")
+    arguments.add_argument(
+        "--states", type=int, default=10, help="changes of each state to make then (default: %(default)d)"
+    )
     arguments.add_argument("--celery", action="store_true", help="with warm workers: peebot up --celery")
     return arguments.parse_args()
 
@@ -115,10 +126,10 @@ class _Source:
         stack.wait_for(lambda: not self._lines.empty(), "the daemon subscribes all channels")
         self._next(1.0)
 
-    def send(self, updates: Iterable[tuple[str, datetime, float]]) -> float:
+    def send(self, updates: Iterable[tuple[str, datetime, str]]) -> float:
         """Publish; when that was (seconds since 1970)."""
         assert self._process.stdin is not None  # noqa: S101  it is a pipe
-        line = [[item, at.timestamp(), f"{value:g}"] for item, at, value in updates]
+        line = [[item, at.timestamp(), value] for item, at, value in updates]
         self._process.stdin.write(json.dumps(line) + "\n")
         self._process.stdin.flush()
         return float(self._next(30.0)["sent_at"])
@@ -135,7 +146,7 @@ class _Source:
 @contextmanager
 def _visit_source() -> Iterator[_Source]:
     with subprocess.Popen(  # noqa: S603
-        [sys.executable, "-P", "-m", "benchmarks.harness.visit_source", LEVEL, STATE],
+        [sys.executable, "-P", "-m", "benchmarks.harness.visit_source", LEVEL, STATE, *STATES],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -146,53 +157,53 @@ def _visit_source() -> Iterator[_Source]:
             process.kill()
 
 
-def _prepare(database_url: str, first_at: datetime) -> int:
-    """Say that the link was live all the time in which the visits will have been; the level's channel."""
+def _prepare(database_url: str, first_at: datetime) -> dict[str, int]:
+    """Say that the link was live all the time in which the visits will have been; the channels' ids."""
     with psycopg.connect(database_url) as connection:
         connection.execute(
             "INSERT INTO link_interval (source, state, started_at, last_seen_at, ended_at)"
             " VALUES ('bench', 'LIVE', %(start)s, now(), now())",
             {"start": first_at - timedelta(days=1)},
         )
-        row = connection.execute(
-            "SELECT channel_id FROM telemetry_channel WHERE item_id = %s", (LEVEL,)
-        ).fetchone()
-    assert row is not None  # noqa: S101  the catalogue has it
-    return int(row[0])
+        rows = connection.execute("SELECT item_id, channel_id FROM telemetry_channel").fetchall()
+    return dict(rows)
 
 
 def _trials(
-    stack: OwnStack, source: _Source, log: EventLog, first_at: datetime, count: int
+    stack: OwnStack, source: _Source, seen: Seen, channels: Mapping[str, int], first_at: datetime, count: int
 ) -> Iterator[Trial]:
+    rows = seen.readings[channels[LEVEL]]
     chance = random.Random()  # noqa: S311
     before = first_at - timedelta(hours=2)
     # A fall and a percent back: of the sensor's backlash of 1 % nothing is left to hide the next rise.
-    levels = ((0, 24), (20, 19), (40, 20))
+    levels = ((0, "24"), (20, "19"), (40, "20"))
     source.send(
-        [(STATE, before, 4), *((LEVEL, before + timedelta(minutes=at), level) for at, level in levels)]
+        [(STATE, before, "4"), *((LEVEL, before + timedelta(minutes=at), level) for at, level in levels)]
     )
     progress("the first visit, which waits for Dagster's daemon …")
-    _trial(stack, source, log, first_at, _WARM_UP_S)
+    _trial(stack, source, seen, rows, first_at, _WARM_UP_S)
     for index in range(1, count + 1):
         time.sleep(chance.uniform(*PAUSE_S))
-        trial = _trial(stack, source, log, first_at + index * BETWEEN_VISITS, _TRIAL_S)
+        trial = _trial(stack, source, seen, rows, first_at + index * BETWEEN_VISITS, _TRIAL_S)
         told = f"event {trial.event - trial.reading:.2f} s, post {trial.post - trial.reading:.2f} s"
         progress(f"visit {index} of {count}: {told}")
         yield trial
 
 
-def _trial(stack: OwnStack, source: _Source, log: EventLog, at: datetime, timeout_s: float) -> Trial:
+def _trial(
+    stack: OwnStack, source: _Source, seen: Seen, rows: Sequence[float], at: datetime, timeout_s: float
+) -> Trial:
     """One visit, and the drain that takes the level back before the next."""
-    seen = log.seen
-    readings, events, posts = len(seen.readings), set(seen.visits), set(seen.posts)
-    sent = source.send([(LEVEL, at, 21), (LEVEL, at + timedelta(seconds=6), 22)])
+    visits = seen.events["toilet_visit"]
+    rows_before, events, posts = len(rows), set(visits), set(seen.posts)
+    sent = source.send([(LEVEL, at, "21"), (LEVEL, at + timedelta(seconds=6), "22")])
     stack.wait_for(lambda: bool(seen.posts.keys() - posts), "a post follows a visit", timeout_s)
     (post,) = seen.posts.keys() - posts
-    (event,) = seen.visits.keys() - events
+    (event,) = visits.keys() - events
     # The two readings may be committed one after the other: the second decides.
-    reading = max(moment for moment in seen.readings[readings:] if moment <= seen.visits[event])
-    trial = Trial(sent, reading, seen.visits[event], seen.posts[post])
-    drain = ((60, 21), (120, 20), (180, 19), (240, 20))
+    reading = max(moment for moment in rows[rows_before:] if moment <= visits[event])
+    trial = Trial(sent, reading, visits[event], seen.posts[post])
+    drain = ((60, "21"), (120, "20"), (180, "19"), (240, "20"))
     source.send([(LEVEL, at + timedelta(seconds=after_s), level) for after_s, level in drain])
     return trial
 

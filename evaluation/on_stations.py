@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from evaluation.beside_naive_rules import naive_on_stations, tells_visits
+from evaluation.forecasts import ForecastScore, forecast_scores
 from evaluation.matching import Matching, event_types_of
 from evaluation.replay import Life, lives
 from evaluation.scores import (
@@ -58,6 +59,7 @@ class StationResult:
     tolerance_s: float
     scores: tuple[Score, ...]
     numbers: tuple[NumberErrors, ...]
+    forecasts: tuple[ForecastScore, ...]
     taken_for: Counter[tuple[str, str]]
     replayed_days: float
     delays: tuple[tuple[str, Delays], ...]
@@ -119,6 +121,7 @@ def evaluate_on_stations(
         tolerance_s=tolerance.total_seconds(),
         scores=tuple(row for kind in kinds for row in _scores(kind, runs)),
         numbers=number_errors(pair for run in runs for pair in run.matching.pairs),
+        forecasts=forecast_scores(detector, runs),
         taken_for=_taken_for(runs, tolerance),
         replayed_days=sum(days for _, _, days in replayed),
         delays=tuple((kind, _delays_of(kind, replayed)) for kind in kinds),

@@ -19,7 +19,8 @@ SINCE = datetime(2025, 12, 20, tzinfo=UTC)
 class StationRun:
     """One station, and what the detector made of it in the time that counts: [since, until) (UTC).
 
-    `known` and `claimed` are the truths and the events of the whole window.
+    `known` and `claimed` are the truths and the events of the whole window; `to_come` are truths of which
+    the detector tells beforehand.
     """
 
     seed: int
@@ -29,6 +30,7 @@ class StationRun:
     known: tuple[TrueEvent, ...]
     claimed: tuple[DetectedEvent, ...]
     matching: Matching
+    to_come: tuple[TrueEvent, ...] = ()
 
     @property
     def truth(self) -> tuple[TrueEvent, ...]:
@@ -54,4 +56,5 @@ def run_station(
     truth = [event for event in told if set(event_types_of(event.kind)) & types]
     events = detector.detect(window)
     whole = match(truth, events, tolerance).within(since, until)
-    return StationRun(seed, since, until, window, tuple(truth), tuple(events), whole)
+    to_come = tuple(event for event in told if f"{event.kind}_forecast" in types)
+    return StationRun(seed, since, until, window, tuple(truth), tuple(events), whole, to_come)

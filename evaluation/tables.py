@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from evaluation.forecasts import ForecastScore
 from evaluation.labels import counted
 from evaluation.on_recording import RecordingResult
 from evaluation.on_stations import Point, StationResult
@@ -59,6 +60,8 @@ def station_tables(result: StationResult) -> list[Table]:
     ]
     if result.numbers:
         tables.insert(1, _numbers_table(result.numbers))
+    if result.forecasts:
+        tables.insert(1, _forecasts_table(result.forecasts))
     if result.naive:
         tables.append(
             _naive_table(
@@ -141,6 +144,31 @@ def recording_tables(result: RecordingResult) -> list[Table]:
             )
         )
     return tables
+
+
+def _forecasts_table(scores: Sequence[ForecastScore]) -> Table:
+    return Table(
+        "Forecasts",
+        (
+            *("limit", "forecasts", "reached unpumped", "of these forecast", "within the interval"),
+            *("hours ahead (median)", "came later by hours (median, 10 to 90 %)"),
+        ),
+        tuple(
+            (
+                *(score.kind, str(score.made), str(score.reached), str(score.forecast), str(score.within)),
+                _of_hours(score.ahead_h, 50),
+                f"{_of_hours(score.off_h, 50)}, {_of_hours(score.off_h, 10)} to {_of_hours(score.off_h, 90)}",
+            )
+            for score in scores
+        ),
+        "A forecast says what comes if nobody pumps: where somebody did, it is not judged. The first one of "
+        "each approach is; its interval is to hold in four of five cases.",
+    )
+
+
+def _of_hours(hours: Sequence[float], percent: int) -> str:
+    value = percentile(hours, percent)
+    return "-" if value is None else f"{value:.1f}"
 
 
 def _taken_for_table(title: str, counts: Counter[tuple[str, str]]) -> Table:

@@ -161,6 +161,8 @@ def _upsert(connection: psycopg.Connection, events: Sequence[DetectedEvent]) -> 
 
 
 def _retract(connection: psycopg.Connection, detector: Detector, event_ids: set[UUID]) -> tuple[UUID, ...]:
+    if not event_ids:
+        return ()
     rows = connection.execute(
         """
         UPDATE detected_event SET state = 'retracted', detector_version = %s, updated_at = clock_timestamp()

@@ -9,21 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 
 from peebot_dagster.detection import DetectionResult, known_time
 from peebot_dagster.detectors.detector import Detector, state_items
-from peebot_dagster.states import States
+from peebot_dagster.states import PATIENCE, QUICKEST, States
 from peebot_dagster.store import HOUR, hour_of
-
-QUICKEST = timedelta(seconds=1)
-"""How soon an open event is looked at again when it has just changed; the link is confirmed each second."""
-
-PATIENCE = 30
-"""An open event that has not changed for a time is looked at again after this part of that time; and so is a
-detector whose state has changed, where it would rest for longer."""
 
 UNHURRIED = timedelta(minutes=5)
 """How often the newest hour is looked at, at least, although nothing that the detector reads has changed."""
@@ -99,19 +92,19 @@ def agenda(
     stale: Sequence[StaleHour],
     still_open: Iterable[OpenEvent],
     now: datetime,
-    changed_at: datetime | None = None,
+    rest: timedelta,
 ) -> Agenda:
     """What the detector has to look at, at `now` (UTC), of its stale hours (newest first).
 
-    `changed_at`: when its states last changed (UTC).
+    `rest`: how long it rests after its last look.
     """
     last_look = _last_look(stale)
-    if last_look is not None and now < (rested := last_look + rest(detector, last_look, changed_at)):
-        return Agenda((), rested, resting=True)
+    if last_look is not None and now < last_look + rest:
+        return Agenda((), last_look + rest, resting=True)
     due = {hour.hour for hour in stale if hour.look is None or _has_news(hour.look, hour.own_revision)}
     looks = {hour.hour: hour.look for hour in stale}
     moments = [now + UNHURRIED]
-    for hour, pace in _paces(detector, stale, still_open, now, changed_at):
+    for hour, pace in _paces(detector, stale, still_open, now, rest):
         look = looks[hour]
         if look is None or look.looked_at + pace <= now:
             due.add(hour)
@@ -130,14 +123,6 @@ def _last_look(hours: Iterable[StaleHour | _Row]) -> datetime | None:
     return max((hour.look.looked_at for hour in hours if hour.look), default=None)
 
 
-def rest(detector: Detector, looked_at: datetime, changed_at: datetime | None) -> timedelta:
-    """How long the detector rests after a look: less than its trigger interval when its states have just
-    changed (at `changed_at`, UTC), and then ever more."""
-    if changed_at is None:
-        return detector.trigger_interval
-    return min(detector.trigger_interval, max(QUICKEST, (looked_at - changed_at) / PATIENCE))
-
-
 def _has_news(look: Look, own_revision: int | None) -> bool:
     return own_revision is not None and own_revision != look.own_revision
 
@@ -147,7 +132,7 @@ def _paces(
     stale: Sequence[StaleHour],
     still_open: Iterable[OpenEvent],
     now: datetime,
-    changed_at: datetime | None,
+    rest: timedelta,
 ) -> Iterable[tuple[datetime, timedelta]]:
     """The hours whose events time alone may change, and how often to look at each of them."""
     hours = {hour.hour for hour in stale}
@@ -155,20 +140,18 @@ def _paces(
         if hour_of(event.started_at) in hours:
             yield hour_of(event.started_at), max(QUICKEST, (now - event.changed_at) / PATIENCE)
     if stale:
-        yield stale[0].hour, _pace_of_newest(detector, stale, now, changed_at)
+        yield stale[0].hour, _pace_of_newest(detector, stale, now, rest)
 
 
 def _pace_of_newest(
-    detector: Detector, stale: Sequence[StaleHour], now: datetime, changed_at: datetime | None
+    detector: Detector, stale: Sequence[StaleHour], now: datetime, rest: timedelta
 ) -> timedelta:
     news_at = max((hour.look.news_at for hour in stale if hour.look), default=None)
-    last_look = _last_look(stale)
-    if news_at is None or last_look is None or not detector.trigger_interval:
+    if news_at is None or not detector.trigger_interval:
         return UNHURRIED
-    rested = rest(detector, last_look, changed_at)
-    if rested < detector.trigger_interval:
-        return rested
-    return min(UNHURRIED, max(rested, (now - news_at) / AFTER_NEWS))
+    if rest < detector.trigger_interval:
+        return rest
+    return min(UNHURRIED, max(rest, (now - news_at) / AFTER_NEWS))
 
 
 class Looks:
@@ -200,7 +183,7 @@ class Looks:
 
     def rest(self, detector: Detector, looked_at: datetime) -> timedelta:
         """How long the detector rests after a look at that time (UTC)."""
-        return rest(detector, looked_at, self._states.changed_at(detector))
+        return self._states.rest(detector, looked_at)
 
     def agendas(self, now: datetime) -> Mapping[str, Agenda]:
         """The agenda of each detector by its name, at `now` (UTC)."""
@@ -215,15 +198,14 @@ class Looks:
         found: dict[str, Agenda] = {}
         for detector in self._detectors:
             mine = [_Row(*row[1:]) for row in rows if row[0] == detector.name]
-            last_look = _last_look(mine)
-            rests = last_look is not None and now < last_look + self.rest(detector, last_look)
-            own = {} if rests else self._own_revisions(detector, mine)
+            last_look = _last_look(mine) or datetime.min.replace(tzinfo=UTC)
+            rest = self.rest(detector, last_look)
+            own = {} if now < last_look + rest else self._own_revisions(detector, mine)
             stale = [
                 StaleHour(row.hour, own.get(row.hour), known.settles(detector, row.hour), row.look)
                 for row in mine
             ]
-            changed_at = self._states.changed_at(detector)
-            found[detector.name] = agenda(detector, stale, still_open[detector.name], now, changed_at)
+            found[detector.name] = agenda(detector, stale, still_open[detector.name], now, rest)
             for row in mine:
                 if row.hour in own:
                     self._seen[detector.name, row.hour] = row.revision, own[row.hour]
@@ -231,9 +213,18 @@ class Looks:
         return found
 
     def record(
-        self, detector: Detector, hours: Iterable[datetime], result: DetectionResult, now: datetime
+        self,
+        detector: Detector,
+        hours: Iterable[datetime],
+        result: DetectionResult,
+        now: datetime,
+        took: timedelta,
     ) -> None:
-        """Remember that the detector has looked at these hours at `now` (UTC), as `agendas` found them."""
+        """Remember that the detector has looked at these hours at `now` (UTC), as `agendas` found them.
+
+        `took`: how long that took.
+        """
+        self._states.looked(detector, took)
         settled, seen = [], []
         for hour in hours:
             if hour + HOUR + detector.settle <= result.watermark:

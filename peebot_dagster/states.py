@@ -1,4 +1,4 @@
-"""When the states that a detector follows at once have last changed. No Dagster; the clock is passed in."""
+"""Which detectors are in a hurry: their states have just changed. No Dagster; the clock is passed in."""
 
 from __future__ import annotations
 
@@ -9,8 +9,20 @@ import psycopg
 
 from peebot_dagster.detectors.detector import Detector, follows_link, state_items
 
+QUICKEST = timedelta(seconds=1)
+"""How soon is looked again, at most; the link is confirmed each second."""
+
+PATIENCE = 30
+"""What has not changed for a time is looked at again after this part of that time."""
+
+HURRY = timedelta(minutes=3)
+"""After that, a change of a state hurries nobody: what it means is decided once it has held for a minute."""
+
+BREATHER = 20
+"""Whoever is in a hurry rests for so many times as long as its last look took: 5 % of a processor at most."""
+
 REMEMBERED = timedelta(days=1)
-"""A state that was not told for so long counts as unknown; what is told then is a change."""
+"""How far back a state is looked for; before that, what was known of it stands."""
 
 AHEAD = timedelta(minutes=1)
 """Stamps further in the future than clocks differ are wrong, and hide no change."""
@@ -18,17 +30,34 @@ AHEAD = timedelta(minutes=1)
 _Told = tuple[object, ...]
 
 
-class States:
-    """The states of some detectors, for all looks of one process; whoever keeps watch uses it alone.
+def rest(
+    trigger_interval: timedelta, looked_at: datetime, changed_at: datetime | None, took: timedelta
+) -> timedelta:
+    """How long a detector rests after a look, at `looked_at` (UTC), that took so long.
 
-    It compares values and not readings, as a feed may repeat a state each second. To lose it, with the
-    process, costs that one change is looked at no sooner than the detector's trigger interval says.
+    For its trigger interval; for less when its states have just changed, at `changed_at` (UTC), and then ever
+    longer.
+    """
+    if changed_at is None or looked_at - changed_at > HURRY:
+        return trigger_interval
+    return min(trigger_interval, max(QUICKEST, (looked_at - changed_at) / PATIENCE, took * BREATHER))
+
+
+class States:
+    """The states of some detectors, for all looks of one process; whoever keeps watch uses it.
+
+    It compares the newest values, and not readings, as a feed may repeat a state each second; so a state that
+    is back before the next look has not changed. Newest is what is stamped so, by today's clock: in a replay
+    of old telemetry nobody hurries. To lose it, with the process, costs that one change is looked at no
+    sooner than the detector's trigger interval says.
     """
 
     def __init__(self, detectors: Sequence[Detector]) -> None:
         self._detectors = [d for d in detectors if state_items(d) or follows_link(d)]
+        self._values: dict[str, float] = {}
         self._told: dict[str, _Told] = {}
         self._changed_at: dict[str, datetime] = {}
+        self._took: dict[str, timedelta] = {}
 
     def observe(self, connection: psycopg.Connection, now: datetime) -> None:
         """Note which states have changed since the last time, at `now` (UTC)."""
@@ -36,19 +65,27 @@ class States:
             return
         items = sorted({item for detector in self._detectors for item in state_items(detector)})
         moments = {"items": items, "since": now - REMEMBERED, "until": now + AHEAD}
-        values: dict[str, float] = dict(connection.execute(_NEWEST_VALUES, moments).fetchall())
+        # Prepared, it would be planned for any moments: for each day that is stored.
+        self._values |= connection.execute(_NEWEST_VALUES, moments, prepare=False).fetchall()
         link = connection.execute(_LINK).fetchone()
         for detector in self._detectors:
-            told: _Told = tuple(values.get(item) for item in state_items(detector))
+            told: _Told = tuple(self._values.get(item) for item in state_items(detector))
             if follows_link(detector):
                 told = (*told, link)
             if self._told.setdefault(detector.name, told) != told:
                 self._told[detector.name] = told
                 self._changed_at[detector.name] = now
 
-    def changed_at(self, detector: Detector) -> datetime | None:
-        """When a change of the detector's states was last noted (UTC); None: not since the process began."""
-        return self._changed_at.get(detector.name)
+    def looked(self, detector: Detector, took: timedelta) -> None:
+        """Note how long the detector's last look took."""
+        self._took[detector.name] = took
+
+    def rest(self, detector: Detector, looked_at: datetime) -> timedelta:
+        """How long the detector rests after its last look, at `looked_at` (UTC)."""
+        changed_at = self._changed_at.get(detector.name)
+        return rest(
+            detector.trigger_interval, looked_at, changed_at, self._took.get(detector.name, timedelta(0))
+        )
 
 
 _NEWEST_VALUES = """
@@ -60,4 +97,4 @@ FROM telemetry_channel c, LATERAL (
 ) AS newest
 WHERE c.item_id = ANY(%(items)s)
 """
-_LINK = "SELECT source, started_at FROM link_interval ORDER BY started_at DESC, source LIMIT 1"
+_LINK = "SELECT max(link_interval_id) FROM link_interval"

@@ -7,8 +7,8 @@ notification that is lost costs some seconds and no event.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Collection
-from contextlib import closing
 from datetime import timedelta
 
 import psycopg
@@ -62,17 +62,20 @@ class Watch:
     def wait(self, channels: Collection[int], patience: timedelta) -> None:
         """Return when readings of these channels have been stored or the link has changed, after `patience`,
         or when off duty."""
-        seconds = max(0.0, patience.total_seconds())
-        with closing(self._connection.notifies(timeout=seconds)) as notes:
-            for note in notes:
-                if note.channel == OFF_DUTY:
-                    self.off_duty = True
-                    return
-                if note.channel == CHANGED:
-                    if note.payload == LINK:
-                        return
-                elif concerns(note.payload, channels):
-                    return
+        until = time.monotonic() + patience.total_seconds()
+        while True:
+            seconds = max(0.0, until - time.monotonic())
+            # All that came at once: what is left in the generator when it is closed would be lost.
+            notes = list(self._connection.notifies(timeout=seconds, stop_after=1))
+            self.off_duty = any(note.channel == OFF_DUTY for note in notes)
+            if not notes or self.off_duty or any(_wakes(note, channels) for note in notes):
+                return
+
+
+def _wakes(note: psycopg.Notify, channels: Collection[int]) -> bool:
+    if note.channel == CHANGED:
+        return note.payload == LINK
+    return note.channel == STORED and concerns(note.payload, channels)
 
 
 def concerns(payload: str, channels: Collection[int]) -> bool:

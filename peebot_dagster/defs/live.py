@@ -20,8 +20,8 @@ from peebot_dagster.defs.resources import Store
 from peebot_dagster.detection import detect_span, last_error, record_failure
 from peebot_dagster.detectors.detector import Detector
 from peebot_dagster.heard import heard
-from peebot_dagster.looks import QUICKEST, Agenda, Looks
-from peebot_dagster.states import States
+from peebot_dagster.looks import Agenda, Looks
+from peebot_dagster.states import QUICKEST, States
 from peebot_dagster.store import HOUR, contiguous_spans
 from peebot_dagster.under_way import UnderWay
 from peebot_dagster.unreported import Unreported
@@ -146,7 +146,7 @@ class LiveDetection:
         self._unreported.add(detector.name, result.changed_hours)
         hours = [hour for hour, _ in steps(start, end, HOUR)]
         self._unreported.add_if_newer(detector.name, hours[-1])
-        self._looks.record(detector, hours, result, now)
+        self._looks.record(detector, hours, result, now, self.clock() - now)
         tick.news = tick.news or bool(result.new or result.retracted)
         tick.changes += len(result.new) + len(result.updated) + len(result.retracted)
         tick.hours |= set(hours)

@@ -60,11 +60,6 @@ class AirlockDetector:
         return (self.item, self.equipment_lock_item, *self.pump_items, *self.suit_items, self.mode_item)
 
     @property
-    def state_items(self) -> tuple[str, ...]:
-        """A fall begins with the pump, as a rule."""
-        return (*self.pump_items, self.mode_item)
-
-    @property
     def event_types(self) -> tuple[str, ...]:
         return ("airlock_depressurisation", "airlock_partial_depressurisation", "spacewalk")
 

@@ -99,6 +99,8 @@ def load_detector(reference: str, **arguments: str) -> Detector:
         detector: Detector = found(**arguments) if isinstance(found, type) else found
         _ = (detector.name, detector.version, detector.items, detector.event_types, detector.detect)
         _ = (detector.look_back, detector.settle, detector.trigger_interval)
+        if strange := set(state_items(detector)) - set(detector.items):
+            raise LookupError(f"its state_items {sorted(strange)} are not among its items")
     except (Exception, SystemExit) as error:  # whatever a file on trial does when it is run
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise LookupError(f"{reference!r} is no detector: {reason}") from error

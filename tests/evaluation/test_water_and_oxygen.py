@@ -9,8 +9,11 @@ from functools import cache
 import numpy as np
 import pytest
 
+from evaluation.forecasts import forecast_scores
 from evaluation.matching import Matching, event_types_of, match
 from evaluation.simulated import simulated_window
+from evaluation.station_run import run_station
+from iss_simulator.conditions import MEASURED
 from iss_simulator.oxygen_generator import OgaState
 from iss_simulator.truth import TrueEvent
 from iss_simulator.urine_processor import PROCESSING_PERCENT_PER_S
@@ -103,29 +106,16 @@ def test_every_run_of_the_water_processor_is_found(seed: int) -> None:
 
 @pytest.mark.slow
 def test_each_low_and_each_high_level_was_forecast_and_most_came_within_the_interval() -> None:
-    reached = forecast = within = 0
-    for seed in range(1, 7):
-        truth, events = judged("water_tanks", seed)
-        for kind, item_kinds in (("clean_water_low", PUMPED[2:]), ("waste_water_high", PUMPED[:2])):
-            forecasts = [event for event in events if event.event_type == f"{kind}_forecast"]
-            pumped = [event for event in truth if event.kind in item_kinds]
-            for crossing in truth:
-                if crossing.kind != kind or crossing.started_at < SINCE + 12 * HOUR:
-                    continue
-                at = crossing.started_at
-                if any(phase.started_at <= at <= phase.ended_at for phase in pumped):
-                    continue  # it was pumped there
-                rest_since = max((phase.ended_at for phase in pumped if phase.ended_at < at), default=SINCE)
-                own = [event for event in forecasts if rest_since <= event.started_at <= at]
-                reached += 1
-                forecast += bool(own)
-                for event in own[:1]:
-                    latest = event.payload["latest_at"]
-                    is_early = at < datetime.fromisoformat(event.payload["earliest_at"])
-                    within += not is_early and (latest is None or at <= datetime.fromisoformat(latest))
+    detector = DETECTORS["water_tanks"]
+    runs = [run_station(detector, seed, DAYS, MEASURED, 15 * MINUTE) for seed in range(1, 7)]
+
+    scores = forecast_scores(detector, runs)
+
+    assert {score.kind for score in scores} == {"clean_water_low", "waste_water_high"}
+    reached = sum(score.reached for score in scores)
     assert reached >= 12
-    assert forecast == reached
-    assert within >= 0.6 * forecast
+    assert sum(score.forecast for score in scores) == reached
+    assert sum(score.within for score in scores) >= 0.6 * reached
 
 
 @each_seed

@@ -133,6 +133,19 @@ def test_off_duty_ends_the_watch_also_of_those_who_stand_by(
     assert watch.off_duty
 
 
+def test_off_duty_is_heard_when_it_comes_together_with_what_wakes(
+    connection: psycopg.Connection, new_watch: NewWatch
+) -> None:
+    watch = new_watch()
+    watch.take(LONG)
+    connection.execute("SELECT pg_notify(%s, '7'), pg_notify(%s, '')", (STORED, OFF_DUTY))
+    connection.commit()
+
+    watch.wait({7}, LONG)
+
+    assert watch.off_duty
+
+
 def test_without_a_notification_the_wait_ends_by_itself(new_watch: NewWatch) -> None:
     watch = new_watch()
     watch.take(LONG)

@@ -106,6 +106,28 @@ def test_a_setting_of_the_posts_that_is_not_understood_stops_no_detection_and_is
     assert name in skip_reason(tick(jump))
 
 
+def test_a_look_that_finds_the_same_events_as_before_tells_nobody_of_a_change(
+    connection: psycopg.Connection,
+    database_url: str,
+    store_readings: StoreReadings,
+    tick: Tick,
+    jump: Detector,
+    day: datetime,
+) -> None:
+    with psycopg.connect(database_url, autocommit=True) as listener:
+        listener.execute("LISTEN peebot_changed")
+        store_readings([(day, 5), (day + 30 * MINUTE, 8), (day + 40 * MINUTE, 8)])
+        tick(jump)
+        told = [note.payload for note in listener.notifies(timeout=30, stop_after=1)]
+        assert told == ["detected_event"]
+
+        store_readings([(day + 50 * MINUTE, 8)])
+        assert skip_reason(tick(jump)).endswith("no event changed.")
+        listener.execute("NOTIFY peebot_changed, 'the end'")
+
+        assert [note.payload for note in listener.notifies(timeout=30, stop_after=1)] == ["the end"]
+
+
 def test_a_lost_memory_of_what_was_seen_costs_a_rerun_and_tells_the_same_of_the_newest_hour(
     connection: psycopg.Connection, store_readings: StoreReadings, tick: Tick, jump: Detector, day: datetime
 ) -> None:

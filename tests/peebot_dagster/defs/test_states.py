@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -15,7 +16,8 @@ from peebot_dagster.defs.live import live_detection_sensors
 from peebot_dagster.defs.resources import Store
 from peebot_dagster.detectors.candidate import Candidate
 from peebot_dagster.detectors.detector import DetectedEvent, Detector, Window, state_items
-from peebot_dagster.states import States
+from peebot_dagster.detectors.registry import DETECTORS
+from peebot_dagster.states import HURRY, QUICKEST, REMEMBERED, States
 from tests.peebot_dagster.defs.conftest import JumpDetector
 
 StoreReadings = Callable[..., None]
@@ -57,24 +59,31 @@ def mode() -> Detector:
     return ModeDetector()
 
 
+def hurries_since(states: States, detector: Detector, moment: datetime) -> bool:
+    """Whether a change of the detector's states was noted at that moment (UTC) and not later."""
+    last = moment + HURRY
+    hurries = states.rest(detector, moment) == QUICKEST and states.rest(detector, last) < SECOND * 10
+    return hurries and states.rest(detector, last + SECOND) == detector.trigger_interval
+
+
 def test_only_another_value_is_a_change_and_what_is_found_first_is_none(
     connection: psycopg.Connection, store_readings: StoreReadings, mode: Detector
 ) -> None:
     states = States([mode])
     store_readings([(NOW - 60 * SECOND, 4)], MODE)
     states.observe(connection, NOW)
-    assert states.changed_at(mode) is None
+    assert states.rest(mode, NOW) == mode.trigger_interval
 
     # The feed repeats the state, another channel speaks, and an older state comes late.
     store_readings([(NOW, 4), (NOW - 90 * SECOND, 16)], MODE)
     store_readings([(NOW, 50)])
     states.observe(connection, NOW + SECOND)
-    assert states.changed_at(mode) is None
+    assert states.rest(mode, NOW) == mode.trigger_interval
 
     store_readings([(NOW + SECOND, 16)], MODE)
     states.observe(connection, NOW + 2 * SECOND)
     states.observe(connection, NOW + 3 * SECOND)
-    assert states.changed_at(mode) == NOW + 2 * SECOND
+    assert hurries_since(states, mode, NOW + 2 * SECOND)
 
 
 def test_a_stamp_of_tomorrow_hides_no_change_of_today(
@@ -87,10 +96,26 @@ def test_a_stamp_of_tomorrow_hides_no_change_of_today(
 
     states.observe(connection, NOW + SECOND)
 
-    assert states.changed_at(mode) == NOW + SECOND
+    assert hurries_since(states, mode, NOW + SECOND)
 
 
-def test_the_first_word_of_a_channel_after_a_silent_day_is_a_change(
+def test_a_state_that_was_not_told_for_a_day_has_not_changed_nor_when_it_is_told_again(
+    connection: psycopg.Connection, store_readings: StoreReadings, mode: Detector
+) -> None:
+    states = States([mode])
+    store_readings([(NOW - REMEMBERED, 4)], MODE)
+    states.observe(connection, NOW)
+    states.observe(connection, NOW + SECOND)
+    store_readings([(NOW + SECOND, 4)], MODE)
+    states.observe(connection, NOW + 2 * SECOND)
+    assert states.rest(mode, NOW) == mode.trigger_interval
+
+    store_readings([(NOW + 2 * SECOND, 16)], MODE)
+    states.observe(connection, NOW + 3 * SECOND)
+    assert hurries_since(states, mode, NOW + 3 * SECOND)
+
+
+def test_the_first_word_of_a_channel_that_was_silent_is_a_change(
     connection: psycopg.Connection, store_readings: StoreReadings, mode: Detector
 ) -> None:
     states = States([mode])
@@ -99,7 +124,7 @@ def test_the_first_word_of_a_channel_after_a_silent_day_is_a_change(
 
     states.observe(connection, NOW + SECOND)
 
-    assert states.changed_at(mode) == NOW + SECOND
+    assert hurries_since(states, mode, NOW + SECOND)
 
 
 def test_a_change_of_the_link_is_one_for_those_who_follow_it_and_a_heartbeat_is_none(
@@ -111,13 +136,26 @@ def test_a_change_of_the_link_is_one_for_those_who_follow_it_and_a_heartbeat_is_
     states.observe(connection, NOW)
     connection.execute("UPDATE link_interval SET last_seen_at = last_seen_at + interval '1 second'")
     states.observe(connection, NOW + SECOND)
-    assert states.changed_at(follower) is None
+    assert states.rest(follower, NOW) == follower.trigger_interval
 
-    live_link(NOW + SECOND, NOW + 2 * SECOND)
+    # A row that begins when the one before it did tells of a change, too.
+    live_link(NOW - 60 * SECOND, NOW + 2 * SECOND, "another")
     states.observe(connection, NOW + 2 * SECOND)
 
-    assert states.changed_at(follower) == NOW + 2 * SECOND
-    assert states.changed_at(mode) is None
+    assert hurries_since(states, follower, NOW + 2 * SECOND)
+    assert states.rest(mode, NOW) == mode.trigger_interval
+
+
+def test_a_detector_that_takes_long_to_look_hurries_less(
+    connection: psycopg.Connection, store_readings: StoreReadings, mode: Detector
+) -> None:
+    states = States([mode])
+    states.observe(connection, NOW)
+    store_readings([(NOW, 4)], MODE)
+    states.observe(connection, NOW)
+    states.looked(mode, SECOND / 4)
+
+    assert states.rest(mode, NOW) == 5 * SECOND
 
 
 def test_a_candidate_follows_the_states_that_its_detector_does(mode: Detector, jump: Detector) -> None:
@@ -151,9 +189,7 @@ def test_a_resting_detector_is_woken_when_its_state_changes_and_not_by_its_other
     )
     with ThreadPoolExecutor(1) as thread:
         waiting = thread.submit(sensor, context)
-        while not connection.execute("SELECT 1 FROM detector_look").fetchone():
-            connection.rollback()
-            assert not waiting.done()
+        wait_until_looked(connection, waiting)
         # A rise by 3, which the detector would tell if it looked: it rests.
         store_and_notify(NOW - 300 * SECOND, 8, level)
         store_and_notify(NOW - 290 * SECOND, 16, MODE)
@@ -165,14 +201,41 @@ def test_a_resting_detector_is_woken_when_its_state_changes_and_not_by_its_other
     assert mode.seen == [4, 16]
 
 
-def test_a_detector_without_states_rests_as_it_says(
-    connection: psycopg.Connection, jump: Detector, store_readings: StoreReadings
+def test_a_loss_of_signal_is_an_event_before_its_detector_has_rested(
+    connection: psycopg.Connection,
+    database_url: str,
+    instance: dg.DagsterInstance,
+    store_readings: StoreReadings,
+    live_link: Callable[..., None],
 ) -> None:
-    unhurried = replace(jump, trigger_interval=timedelta(hours=1))  # type: ignore[type-var]
-    states = States([unhurried])
-    store_readings([(NOW, 5)])
-    states.observe(connection, NOW)
-    store_readings([(NOW + SECOND, 8)])
-    states.observe(connection, NOW + SECOND)
+    signal = DETECTORS["signal"]
+    store_readings([(NOW - 600 * SECOND, 5)], *signal.items)
+    live_link(NOW - 600 * SECOND, NOW - 10 * SECOND)
+    sensor, _ = live_detection_sensors([signal], timedelta(seconds=50))
+    context = dg.build_sensor_context(
+        instance=instance, resources={"store": Store(database_url=database_url)}
+    )
+    with ThreadPoolExecutor(1) as thread:
+        waiting = thread.submit(sensor, context)
+        wait_until_looked(connection, waiting)
+        connection.execute("UPDATE telemetry_revision SET revision = revision + 1")
+        connection.execute(
+            "INSERT INTO link_interval (source, state, started_at, last_seen_at)"
+            " VALUES ('isslive', 'LOS', %s, %s)",
+            (NOW - 10 * SECOND, NOW),
+        )
+        connection.commit()
+        result = waiting.result(timeout=45)
 
-    assert states.changed_at(unhurried) is None
+    assert isinstance(result, dg.SensorResult)
+    found = connection.execute("SELECT event_type, state FROM detected_event").fetchall()
+    assert found == [("signal_loss", "open")]
+    assert signal.trigger_interval > timedelta(seconds=50)
+
+
+def wait_until_looked(connection: psycopg.Connection, waiting: Future[object]) -> None:
+    """Polls, as a look tells nobody that it has been made."""
+    while not connection.execute("SELECT 1 FROM detector_look").fetchone():
+        connection.rollback()
+        assert not waiting.done()
+        time.sleep(0.02)

@@ -53,6 +53,18 @@ def test_what_is_no_detector_is_refused_in_one_line(reference: str) -> None:
         load_detector(reference)
 
 
+def test_a_detector_whose_states_are_not_among_its_items_is_refused_as_nobody_would_wake_it(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from peebot_dagster.detectors.upa_cycle import UpaCycleDetector\n"
+        "class Mine(UpaCycleDetector):\n"
+        "    state_items = ('NODE3000009',)\n"
+    )
+    with pytest.raises(LookupError, match=r"is no detector: its state_items \['NODE3000009'\] are not among"):
+        load_detector(f"{tmp_path}/mine.py:Mine")
+
+
 @pytest.mark.parametrize("text", ["def broken(:", "raise RuntimeError('one\\ntwo')", "1 / 0", "exit(3)"])
 def test_a_file_that_fails_when_it_is_read_is_refused_in_one_line(tmp_path: Path, text: str) -> None:
     (tmp_path / "mine.py").write_text(text)

@@ -17,7 +17,14 @@ from hypothesis import strategies as st
 
 from evaluation.replay import Prefixes, lives
 from evaluation.simulated import simulated_window
-from peebot_dagster.detectors.detector import DetectedEvent, Detector, LiveInterval, LostInterval, Window
+from peebot_dagster.detectors.detector import (
+    DetectedEvent,
+    Detector,
+    LiveInterval,
+    LostInterval,
+    Window,
+    state_items,
+)
 from peebot_dagster.detectors.registry import DETECTORS
 
 SINCE = datetime(2025, 12, 30, 3, tzinfo=UTC)
@@ -190,6 +197,13 @@ def course_of_an_event(detector: Detector) -> tuple[Window, datetime, list[Detec
         if events:
             return part, since, events
     raise AssertionError("no event is told within forty looks")
+
+
+@each_detector
+def test_the_states_that_a_detector_is_woken_for_are_among_its_items(detector: Detector) -> None:
+    assert set(state_items(detector)) <= set(detector.items)
+    # Without an interval it is woken for all of them anyway.
+    assert not state_items(detector) or detector.trigger_interval
 
 
 @each_detector

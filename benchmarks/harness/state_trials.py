@@ -1,0 +1,109 @@
+"""How soon changes of a state and of the link are events, in the whole stack."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+from benchmarks.harness.event_log import Seen
+from benchmarks.harness.own_stack import OwnStack
+from benchmarks.harness.report import progress
+from iss_simulator.feed import CLOCK_ITEM, GOOD
+from iss_simulator.signal_loss import LOST
+
+MODE, OXYGEN = "USLAB000012", "NODE3000010"
+STATES = (MODE, OXYGEN)
+"""The attitude control mode and the oxygen generator's state, beside channels that speak all the time."""
+
+_VALUES = {MODE: (4, 7), OXYGEN: (2, 1)}
+_HOLD_S = 60.0
+"""So long the oxygen generator's state has to hold before it counts."""
+_LEAST_LOSS_S = 5.0
+"""So long the signal is away before it is a loss."""
+_PAUSE_S = (2.0, 8.0)
+_TRIAL_S = 150.0
+
+HOPS = ("mode_to_event_s", "oxygen_to_event_s", "loss_to_event_s")
+"""From the commit of the reading, from the moment when the state has held, from that when the loss is one."""
+
+
+class Source(Protocol):
+    """What publishes (item, event time in UTC, value); when that was (seconds since 1970)."""
+
+    def send(self, updates: Iterable[tuple[str, datetime, str]]) -> float: ...
+
+
+@dataclass(frozen=True)
+class StateTrial:
+    """The seconds from what decides to the event, by hop."""
+
+    delays: Mapping[str, float]
+
+
+def state_trials(
+    stack: OwnStack, source: Source, seen: Seen, channels: Mapping[str, int], count: int
+) -> list[StateTrial]:
+    """So many changes of each kind, one after the other; MendableError when one is no event in time."""
+    chance = random.Random()  # noqa: S311
+    trials = []
+    _send_states(source, 0)
+    for index in range(1, count + 1):
+        time.sleep(chance.uniform(*_PAUSE_S))
+        trial = _trial(stack, source, seen, channels, index)
+        told = ", ".join(f"{hop} {delay:.2f}" for hop, delay in trial.delays.items())
+        progress(f"change {index} of {count}: {told}")
+        trials.append(trial)
+    return trials
+
+
+def _trial(
+    stack: OwnStack, source: Source, seen: Seen, channels: Mapping[str, int], index: int
+) -> StateTrial:
+    mode_row, oxygen_row = (_next(seen.readings[channels[item]]) for item in STATES)
+    mode_event, oxygen_event = (
+        _next_event(seen, "attitude_mode_change"),
+        _next_event(seen, "oxygen_state_change"),
+    )
+    _send_states(source, index)
+    mode = _when(stack, mode_event) - _when(stack, mode_row)
+    oxygen = _when(stack, oxygen_event) - _when(stack, oxygen_row) - _HOLD_S
+
+    lost, loss_event = _next(seen.changes), _next_event(seen, "signal_loss")
+    now = datetime.now(UTC)
+    source.send([(CLOCK_ITEM, now, LOST)])
+    loss = _when(stack, loss_event) - _when(stack, lost) - _LEAST_LOSS_S
+    heard = _next(seen.changes)
+    source.send([(CLOCK_ITEM, now, GOOD)])
+    _when(stack, heard)
+    return StateTrial(dict(zip(HOPS, (mode, oxygen, loss), strict=True)))
+
+
+def _send_states(source: Source, index: int) -> None:
+    now = datetime.now(UTC)
+    source.send([(item, now, str(_VALUES[item][index % 2])) for item in STATES])
+
+
+_Moment = Callable[[], float | None]
+
+
+def _next(moments: list[float]) -> _Moment:
+    before = len(moments)
+    return lambda: moments[before] if len(moments) > before else None
+
+
+def _next_event(seen: Seen, event_type: str) -> _Moment:
+    before = set(seen.events[event_type])
+    return lambda: min(
+        (at for event, at in list(seen.events[event_type].items()) if event not in before), default=None
+    )
+
+
+def _when(stack: OwnStack, moment: _Moment) -> float:
+    stack.wait_for(lambda: moment() is not None, "a change of a state is an event", _TRIAL_S)
+    at = moment()
+    assert at is not None  # noqa: S101  it has been waited for
+    return at
