@@ -14,6 +14,9 @@ from peebot_dagster.detectors.detector import DetectedEvent, Detector, Window
 SINCE = datetime(2025, 12, 20, tzinfo=UTC)
 """The simulated time includes a turn of the year."""
 
+FORECAST = "_forecast"
+"""An event type ends so when it tells beforehand of a truth, of the kind that its name begins with."""
+
 
 @dataclass(frozen=True)
 class StationRun:
@@ -56,5 +59,5 @@ def run_station(
     truth = [event for event in told if set(event_types_of(event.kind)) & types]
     events = detector.detect(window)
     whole = match(truth, events, tolerance).within(since, until)
-    to_come = tuple(event for event in told if f"{event.kind}_forecast" in types)
+    to_come = tuple(event for event in told if event.kind + FORECAST in types)
     return StationRun(seed, since, until, window, tuple(truth), tuple(events), whole, to_come)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import get_args
 
-from evaluation.forecasts import ForecastScore
+from evaluation.forecasts import ForecastScore, Outcome
 from evaluation.labels import counted
 from evaluation.on_recording import RecordingResult
 from evaluation.on_stations import Point, StationResult
@@ -147,22 +148,24 @@ def recording_tables(result: RecordingResult) -> list[Table]:
 
 
 def _forecasts_table(scores: Sequence[ForecastScore]) -> Table:
+    outcomes = get_args(Outcome)
     return Table(
         "Forecasts",
         (
-            *("limit", "forecasts", "reached unpumped", "of these forecast", "within the interval"),
+            *("limit", "forecasts", *outcomes, "reached", "foretold"),
             *("hours ahead (median)", "came later by hours (median, 10 to 90 %)"),
         ),
         tuple(
             (
-                *(score.kind, str(score.made), str(score.reached), str(score.forecast), str(score.within)),
-                _of_hours(score.ahead_h, 50),
+                *(score.kind, str(score.outcomes.total())),
+                *(str(score.outcomes[outcome]) for outcome in outcomes),
+                *(str(score.reached), str(score.foretold), _of_hours(score.ahead_h, 50)),
                 f"{_of_hours(score.off_h, 50)}, {_of_hours(score.off_h, 10)} to {_of_hours(score.off_h, 90)}",
             )
             for score in scores
         ),
-        "A forecast says what comes if nobody pumps: where somebody did, it is not judged. The first one of "
-        "each approach is; its interval is to hold in four of five cases.",
+        "A forecast says what comes if nobody pumps, and an interval that is to hold in four of five cases. "
+        "Within, sooner, later: of that interval. Reached: while nobody pumped.",
     )
 
 

@@ -50,37 +50,60 @@ def score(
     return found
 
 
-def test_the_first_forecast_of_an_approach_is_judged_by_its_interval() -> None:
-    forecasts = [forecast(60, 66, 64, 70), forecast(64, 68, 68.5, None)]
-
-    found = score([truth("clean_water_low", 68)], forecasts)
-
-    assert (found.made, found.reached, found.forecast, found.within) == (2, 1, 1, 1)
-    assert (found.ahead_h, found.off_h) == ((8.0,), (2.0,))
-
-
-def test_what_comes_before_or_after_the_interval_is_not_within_it() -> None:
-    assert score([truth("clean_water_low", 63)], [forecast(60, 66, 64, 70)]).within == 0
-    assert score([truth("clean_water_low", 71)], [forecast(60, 66, 64, 70)]).within == 0
-    assert score([truth("clean_water_low", 99)], [forecast(60, 66, 64, None)]).within == 1
+def outcome(
+    came: float | None, pumped: float | None = None, latest: float | None = 70, pump: str = "clean_tank_fill"
+) -> str:
+    """What becomes of a forecast, made at 60 h, that the limit is reached from 64 h on."""
+    found = score(
+        [] if came is None else [truth("clean_water_low", came)],
+        [forecast(60, 66, 64, latest)],
+        [] if pumped is None else [truth(pump, pumped, pumped + 2)],
+    )
+    (only,) = found.outcomes.elements()
+    return only
 
 
-def test_what_nobody_foretold_is_counted_as_reached_without_a_forecast() -> None:
-    found = score([truth("clean_water_low", 68)], [forecast(69, 70, 69, 71)])
-
-    assert (found.reached, found.forecast, found.within) == (1, 0, 0)
-
-
-def test_a_forecast_from_before_the_last_pumping_foretold_something_else() -> None:
-    pumped = [truth("clean_tank_fill", 62, 65)]
-
-    found = score([truth("clean_water_low", 68)], [forecast(60, 66, 64, 70)], pumped)
-
-    assert (found.reached, found.forecast) == (1, 0)
+def test_a_forecast_is_judged_by_its_interval() -> None:
+    assert outcome(came=63.9) == "sooner"
+    assert outcome(came=64) == "within"
+    assert outcome(came=70) == "within"
+    assert outcome(came=70.1) == "later or never"
+    assert outcome(came=None) == "later or never"
 
 
-def test_a_limit_that_a_pump_reached_is_not_judged_but_the_pump_of_the_other_tank_changes_nothing() -> None:
-    forecasts = [forecast(60, 66, 64, 70)]
+def test_without_a_latest_time_it_is_not_known_until_something_comes() -> None:
+    assert outcome(came=None, latest=None) == "not yet known"
+    assert outcome(came=200, latest=None) == "within"
+    assert outcome(came=None, latest=241) == "not yet known", "the telemetry ends before"
 
-    assert score([truth("clean_water_low", 68)], forecasts, [truth("clean_tank_drain", 67, 69)]).reached == 0
-    assert score([truth("clean_water_low", 68)], forecasts, [truth("waste_tank_drain", 67, 69)]).within == 1
+
+def test_where_somebody_pumps_first_nothing_is_judged() -> None:
+    assert outcome(came=68, pumped=65) == "pumped"
+    assert outcome(came=None, pumped=65, latest=None) == "pumped"
+    assert outcome(came=68, pumped=69) == "within"
+    assert outcome(came=None, pumped=71) == "later or never"
+
+
+def test_a_forecast_from_before_the_time_that_counts_is_counted_only_as_what_foretold() -> None:
+    found = score([truth("clean_water_low", 24)], [forecast(19, 25, 23, 30)])
+
+    assert (found.outcomes.total(), found.reached, found.foretold) == (0, 1, 1)
+
+
+def test_another_tank_that_is_pumped_changes_nothing() -> None:
+    other = TrueEvent("waste_tank_drain", DETECTOR.items[0], at(65), at(67))
+    found = score([truth("clean_water_low", 68)], [forecast(60, 66, 64, 70)], [other])
+    assert dict(found.outcomes) == {"within": 1}
+
+
+def test_what_was_reached_unpumped_is_counted_with_and_without_a_forecast() -> None:
+    came = [truth("clean_water_low", hour) for hour in (10, 68, 120, 235)]
+
+    found = score(
+        came, [forecast(60, 66, 64, 70), forecast(64, 66, 65, 70)], [truth("clean_tank_drain", 119, 121)]
+    )
+
+    # At 10 h it is too soon to know, at 120 h somebody pumps, and 235 h is beyond what counts.
+    assert (found.reached, found.foretold) == (1, 1)
+    assert (found.ahead_h, found.off_h) == ((8.0, 4.0), (2.0, 2.0))
+    assert score([truth("clean_water_low", 68)], []).foretold == 0

@@ -114,8 +114,11 @@ def test_each_low_and_each_high_level_was_forecast_and_most_came_within_the_inte
     assert {score.kind for score in scores} == {"clean_water_low", "waste_water_high"}
     reached = sum(score.reached for score in scores)
     assert reached >= 12
-    assert sum(score.forecast for score in scores) == reached
-    assert sum(score.within for score in scores) >= 0.6 * reached
+    assert sum(score.foretold for score in scores) == reached
+    within, sooner, late = (
+        sum(score.outcomes[outcome] for score in scores) for outcome in ("within", "sooner", "later or never")
+    )
+    assert within >= 0.6 * (within + sooner + late)
 
 
 @each_seed
