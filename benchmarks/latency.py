@@ -40,9 +40,12 @@ from benchmarks.harness.report import (
 )
 from benchmarks.harness.scratch_store import describe_store
 from benchmarks.harness.state_trials import HOPS, STATES, state_trials
+from benchmarks.harness.usual_traffic import HOURS_BEFORE, store_hours_before
 from peebot_local.settings import Settings
 
 LEVEL, STATE = "NODE3000005", "NODE3000004"
+QUIET = frozenset({LEVEL, STATE, *STATES})
+"""Items that say nothing but what they are told."""
 BETWEEN_VISITS = timedelta(minutes=5)
 """Of event time: more than separates two visits."""
 PAUSE_S = (6.0, 16.0)
@@ -146,7 +149,7 @@ class _Source:
 @contextmanager
 def _visit_source() -> Iterator[_Source]:
     with subprocess.Popen(  # noqa: S603
-        [sys.executable, "-P", "-m", "benchmarks.harness.visit_source", LEVEL, STATE, *STATES],
+        [sys.executable, "-P", "-m", "benchmarks.harness.visit_source", *sorted(QUIET)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -160,6 +163,8 @@ def _visit_source() -> Iterator[_Source]:
 def _prepare(database_url: str, first_at: datetime) -> dict[str, int]:
     """Say that the link was live all the time in which the visits will have been; the channels' ids."""
     with psycopg.connect(database_url) as connection:
+        progress(f"the {HOURS_BEFORE} before …")
+        store_hours_before(connection, QUIET)
         connection.execute(
             "INSERT INTO link_interval (source, state, started_at, last_seen_at, ended_at)"
             " VALUES ('bench', 'LIVE', %(start)s, now(), now())",

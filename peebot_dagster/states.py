@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import psycopg
@@ -21,6 +22,9 @@ HURRY = timedelta(minutes=3)
 BREATHER = 20
 """Whoever is in a hurry rests for so many times as long as its last look took: 5 % of a processor at most."""
 
+CALM = timedelta(minutes=1)
+"""Only a change after so long without one is looked at without any rest: a state that flutters is not."""
+
 REMEMBERED = timedelta(days=1)
 """How far back a state is looked for; before that, what was known of it stands."""
 
@@ -30,17 +34,27 @@ AHEAD = timedelta(minutes=1)
 _Told = tuple[object, ...]
 
 
+@dataclass(frozen=True)
+class Change:
+    """Of a detector's states, noted at `at` (UTC); `is_sudden`: there was none for a while before it."""
+
+    at: datetime
+    is_sudden: bool = True
+
+
 def rest(
-    trigger_interval: timedelta, looked_at: datetime, changed_at: datetime | None, took: timedelta
+    trigger_interval: timedelta, looked_at: datetime, change: Change | None, took: timedelta
 ) -> timedelta:
     """How long a detector rests after a look, at `looked_at` (UTC), that took so long.
 
-    For its trigger interval; for less when its states have just changed, at `changed_at` (UTC), and then ever
-    longer.
+    For its trigger interval; not at all when its states have changed since, and for less, but ever longer,
+    soon after that.
     """
-    if changed_at is None or looked_at - changed_at > HURRY:
+    if change is None or looked_at - change.at > HURRY:
         return trigger_interval
-    return min(trigger_interval, max(QUICKEST, (looked_at - changed_at) / PATIENCE, took * BREATHER))
+    if change.is_sudden and looked_at < change.at:
+        return timedelta(0)
+    return min(trigger_interval, max(QUICKEST, (looked_at - change.at) / PATIENCE, took * BREATHER))
 
 
 class States:
@@ -56,7 +70,7 @@ class States:
         self._detectors = [d for d in detectors if state_items(d) or follows_link(d)]
         self._values: dict[str, float] = {}
         self._told: dict[str, _Told] = {}
-        self._changed_at: dict[str, datetime] = {}
+        self._changes: dict[str, Change] = {}
         self._took: dict[str, timedelta] = {}
 
     def observe(self, connection: psycopg.Connection, now: datetime) -> None:
@@ -74,7 +88,8 @@ class States:
                 told = (*told, link)
             if self._told.setdefault(detector.name, told) != told:
                 self._told[detector.name] = told
-                self._changed_at[detector.name] = now
+                last = self._changes.get(detector.name)
+                self._changes[detector.name] = Change(now, last is None or now - last.at > CALM)
 
     def looked(self, detector: Detector, took: timedelta) -> None:
         """Note how long the detector's last look took."""
@@ -82,10 +97,8 @@ class States:
 
     def rest(self, detector: Detector, looked_at: datetime) -> timedelta:
         """How long the detector rests after its last look, at `looked_at` (UTC)."""
-        changed_at = self._changed_at.get(detector.name)
-        return rest(
-            detector.trigger_interval, looked_at, changed_at, self._took.get(detector.name, timedelta(0))
-        )
+        took = self._took.get(detector.name, timedelta(0))
+        return rest(detector.trigger_interval, looked_at, self._changes.get(detector.name), took)
 
 
 _NEWEST_VALUES = """

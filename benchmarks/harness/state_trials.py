@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
+import psycopg
+
 from benchmarks.harness.event_log import Seen
 from benchmarks.harness.own_stack import OwnStack
 from benchmarks.harness.report import progress
@@ -24,11 +26,13 @@ _HOLD_S = 60.0
 """So long the oxygen generator's state has to hold before it counts."""
 _LEAST_LOSS_S = 5.0
 """So long the signal is away before it is a loss."""
-_PAUSE_S = (2.0, 8.0)
+_PAUSE_S = (12.0, 18.0)
+"""Longer than what a change may be late by after a loss of signal: this one is in sight."""
 _TRIAL_S = 150.0
 
 HOPS = ("mode_to_event_s", "oxygen_to_event_s", "loss_to_event_s")
-"""From the commit of the reading, from the moment when the state has held, from that when the loss is one."""
+"""From the commit of the reading; from the moment at which, by its stamp, the state has held for a minute;
+from that at which the announced loss, by its begin, has lasted for 5 s, or from its commit if it is later."""
 
 
 class Source(Protocol):
@@ -63,28 +67,39 @@ def state_trials(
 def _trial(
     stack: OwnStack, source: Source, seen: Seen, channels: Mapping[str, int], index: int
 ) -> StateTrial:
-    mode_row, oxygen_row = (_next(seen.readings[channels[item]]) for item in STATES)
+    mode_row = _next(seen.readings[channels[MODE]])
     mode_event, oxygen_event = (
         _next_event(seen, "attitude_mode_change"),
         _next_event(seen, "oxygen_state_change"),
     )
-    _send_states(source, index)
+    changed_s = _send_states(source, index)
     mode = _when(stack, mode_event) - _when(stack, mode_row)
-    oxygen = _when(stack, oxygen_event) - _when(stack, oxygen_row) - _HOLD_S
+    oxygen = _when(stack, oxygen_event) - changed_s - _HOLD_S
 
     lost, loss_event = _next(seen.changes), _next_event(seen, "signal_loss")
     now = datetime.now(UTC)
     source.send([(CLOCK_ITEM, now, LOST)])
-    loss = _when(stack, loss_event) - _when(stack, lost) - _LEAST_LOSS_S
+    loss_at, lost_at = _when(stack, loss_event), _when(stack, lost)
+    loss = loss_at - max(lost_at, _loss_began_s(stack) + _LEAST_LOSS_S)
     heard = _next(seen.changes)
     source.send([(CLOCK_ITEM, now, GOOD)])
     _when(stack, heard)
     return StateTrial(dict(zip(HOPS, (mode, oxygen, loss), strict=True)))
 
 
-def _send_states(source: Source, index: int) -> None:
+def _send_states(source: Source, index: int) -> float:
+    """The stamp of the changes (seconds since 1970)."""
     now = datetime.now(UTC)
     source.send([(item, now, str(_VALUES[item][index % 2])) for item in STATES])
+    return now.timestamp()
+
+
+def _loss_began_s(stack: OwnStack) -> float:
+    with psycopg.connect(stack.database_url) as connection:
+        ((began_at,),) = connection.execute(
+            "SELECT max(started_at) FROM link_interval WHERE state = 'LOS'"
+        ).fetchall()
+    return float(began_at.timestamp())
 
 
 _Moment = Callable[[], float | None]

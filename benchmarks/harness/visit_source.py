@@ -16,12 +16,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import cycle
 
+from benchmarks.harness.usual_traffic import usual_value
 from iss_simulator.catalogue import packaged_channels
 from iss_simulator.feed import CLOCK_ITEM, GOOD, Update, clock_update
 from iss_simulator.server import SimulatorServer
 from iss_simulator.switchboard import Switchboard
-from peebot_dagster.detectors.detector import state_items
-from peebot_dagster.detectors.registry import detectors_by_settings
 
 RATE_PER_S = 70
 _STEP_S = 0.02
@@ -59,8 +58,7 @@ async def _serve(quiet: frozenset[str]) -> None:
 
 
 async def _traffic(switchboard: Switchboard, items: list[str], clock: _Clock) -> None:
-    """The clock once a second, the other items in turn; states stay what they are."""
-    states = {item for detector in detectors_by_settings({}) for item in state_items(detector)}
+    """The clock once a second, the other items in turn."""
     others = cycle(items)
     began, sent, ticked = time.monotonic(), 0, -1
     while True:
@@ -71,7 +69,7 @@ async def _traffic(switchboard: Switchboard, items: list[str], clock: _Clock) ->
             _publish(switchboard, clock_update(now, clock.status_class))
         while sent < elapsed_s * RATE_PER_S:
             item = next(others)
-            _publish(switchboard, Update(item, now, "1" if item in states else str(sent % 8)))
+            _publish(switchboard, Update(item, now, f"{usual_value(item, sent):g}"))
             sent += 1
         await asyncio.sleep(_STEP_S)
 

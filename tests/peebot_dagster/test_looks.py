@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from peebot_dagster.detectors.detector import DetectedEvent, Window
 from peebot_dagster.looks import HOURS_PER_LOOK, UNHURRIED, Agenda, Look, OpenEvent, StaleHour, agenda
-from peebot_dagster.states import BREATHER, HURRY, rest
+from peebot_dagster.states import BREATHER, HURRY, Change, rest
 
 NOON = datetime(2025, 3, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -114,15 +114,21 @@ def test_a_detector_in_a_hurry_is_looked_at_as_soon_as_it_has_rested_also_when_n
     assert agenda_of(unhurried, [stale(own=8, ago=59)], [], NOW).resting
 
 
-def test_after_a_change_of_a_state_a_detector_rests_for_a_second_then_ever_longer_then_as_it_says() -> None:
-    def rests(changed_ago: float | None, took_s: float = 0, interval_s: float = 60) -> float:
-        changed_at = None if changed_ago is None else NOW - timedelta(seconds=changed_ago)
+def test_a_change_ends_the_rest_and_the_next_ones_are_ever_longer_until_they_are_as_the_detector_says() -> (
+    None
+):
+    def rests(
+        changed_ago: float | None, took_s: float = 0, interval_s: float = 60, is_sudden: bool = True
+    ) -> float:
+        change = None if changed_ago is None else Change(NOW - timedelta(seconds=changed_ago), is_sudden)
         took = timedelta(seconds=took_s)
-        return rest(timedelta(seconds=interval_s), NOW, changed_at, took).total_seconds()
+        return rest(timedelta(seconds=interval_s), NOW, change, took).total_seconds()
 
     assert rests(None) == 60
-    # The look came before the change.
-    assert rests(-30) == 1
+    # The look came before the change; a state that flutters gives no reason to look without a rest.
+    assert rests(-30, took_s=0.5) == 0
+    assert rests(-30, is_sudden=False) == 1
+    assert rests(-30, took_s=0.5, is_sudden=False) == 0.5 * BREATHER
     assert rests(0) == 1
     assert rests(60) == 2
     assert rests(HURRY.total_seconds()) == 6

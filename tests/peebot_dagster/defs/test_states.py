@@ -146,6 +146,24 @@ def test_a_change_of_the_link_is_one_for_those_who_follow_it_and_a_heartbeat_is_
     assert states.rest(mode, NOW) == mode.trigger_interval
 
 
+def test_a_state_that_flutters_ends_no_rest_until_it_has_been_calm_for_a_while(
+    connection: psycopg.Connection, store_readings: StoreReadings, mode: Detector
+) -> None:
+    states = States([mode])
+    states.observe(connection, NOW)
+
+    def is_looked_at_once_after_a_change(second: int, value: float) -> bool:
+        now = NOW + second * SECOND
+        store_readings([(now, value)], MODE)
+        states.observe(connection, now)
+        return not states.rest(mode, now - SECOND)
+
+    assert is_looked_at_once_after_a_change(1, 4)
+    assert not is_looked_at_once_after_a_change(2, 16)
+    assert not is_looked_at_once_after_a_change(61, 4)
+    assert is_looked_at_once_after_a_change(122, 16)
+
+
 def test_a_detector_that_takes_long_to_look_hurries_less(
     connection: psycopg.Connection, store_readings: StoreReadings, mode: Detector
 ) -> None:
