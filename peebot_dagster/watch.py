@@ -17,7 +17,8 @@ STORED = "telemetry_stored"
 """The writer's notification at each commit; its payload are the channel ids, or nothing: any channel."""
 
 CHANGED = "peebot_changed"
-"""The store's notification when a table has changed; its payload is the table's name."""
+"""The store's notification that events, posts, the mute or the link have changed (migrations 19 and 27); its
+payload is the table's name."""
 
 LINK = "link_interval"
 

@@ -12,13 +12,10 @@ from datetime import datetime, timedelta
 import psycopg
 
 from peebot_dagster.store import connection_info
-from peebot_dagster.watch import STORED, concerns
+from peebot_dagster.watch import CHANGED, STORED, concerns
 from peebot_live.broadcast import Broadcast
 from peebot_live.facts import Facts, Level, channel_of, read_facts
 from peebot_live.page import parts_of
-
-CHANGED = "peebot_changed"
-"""The store's notification that events, posts, the mute or the link have changed (migration 19)."""
 
 AT_LEAST_EVERY = timedelta(seconds=5)
 """A daemon that is gone sends no notification: the link is DOWN because its heartbeat is old."""
