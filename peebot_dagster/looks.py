@@ -139,8 +139,10 @@ def _paces(
     for event in still_open:
         if hour_of(event.started_at) in hours:
             yield hour_of(event.started_at), max(QUICKEST, (now - event.changed_at) / PATIENCE)
-    if stale:
-        yield stale[0].hour, _pace_of_newest(detector, stale, now, rest)
+    # An hour of tomorrow is there by a wrong stamp.
+    newest = next((hour.hour for hour in stale if hour.hour <= now), None)
+    if newest is not None:
+        yield newest, _pace_of_newest(detector, stale, now, rest)
 
 
 def _pace_of_newest(
@@ -181,10 +183,6 @@ class Looks:
     def _ids(self, items: Iterable[str]) -> frozenset[int]:
         return frozenset(self._channels[item] for item in items if item in self._channels)
 
-    def rest(self, detector: Detector, looked_at: datetime) -> timedelta:
-        """How long the detector rests after a look at that time (UTC)."""
-        return self._states.rest(detector, looked_at)
-
     def agendas(self, now: datetime) -> Mapping[str, Agenda]:
         """The agenda of each detector by its name, at `now` (UTC)."""
         names = [detector.name for detector in self._detectors]
@@ -199,7 +197,7 @@ class Looks:
         for detector in self._detectors:
             mine = [_Row(*row[1:]) for row in rows if row[0] == detector.name]
             last_look = _last_look(mine) or datetime.min.replace(tzinfo=UTC)
-            rest = self.rest(detector, last_look)
+            rest = self._states.rest(detector, last_look)
             own = {} if now < last_look + rest else self._own_revisions(detector, mine)
             stale = [
                 StaleHour(row.hour, own.get(row.hour), known.settles(detector, row.hour), row.look)
@@ -213,18 +211,9 @@ class Looks:
         return found
 
     def record(
-        self,
-        detector: Detector,
-        hours: Iterable[datetime],
-        result: DetectionResult,
-        now: datetime,
-        took: timedelta,
+        self, detector: Detector, hours: Iterable[datetime], result: DetectionResult, now: datetime
     ) -> None:
-        """Remember that the detector has looked at these hours at `now` (UTC), as `agendas` found them.
-
-        `took`: how long that took.
-        """
-        self._states.looked(detector, took)
+        """Remember that the detector has looked at these hours at `now` (UTC), as `agendas` found them."""
         settled, seen = [], []
         for hour in hours:
             if hour + HOUR + detector.settle <= result.watermark:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import psycopg
@@ -20,7 +20,8 @@ HURRY = timedelta(minutes=3)
 """After that, a change of a state hurries nobody: what it means is decided once it has held for a minute."""
 
 BREATHER = 20
-"""Whoever is in a hurry rests for so many times as long as its last look took: 5 % of a processor at most."""
+"""Whoever is in a hurry rests for so many times as long as its last look took: each takes 5 % of a processor
+at most."""
 
 CALM = timedelta(minutes=1)
 """Only a change after so long without one is looked at without any rest: a state that flutters is not."""
@@ -36,10 +37,13 @@ _Told = tuple[object, ...]
 
 @dataclass(frozen=True)
 class Change:
-    """Of a detector's states, noted at `at` (UTC); `is_sudden`: there was none for a while before it."""
+    """Of a detector's states, noted at `at` (UTC).
+
+    `is_pressing`: there was none for a while before it, and it has not been looked at.
+    """
 
     at: datetime
-    is_sudden: bool = True
+    is_pressing: bool
 
 
 def rest(
@@ -47,12 +51,12 @@ def rest(
 ) -> timedelta:
     """How long a detector rests after a look, at `looked_at` (UTC), that took so long.
 
-    For its trigger interval; not at all when its states have changed since, and for less, but ever longer,
-    soon after that.
+    For its trigger interval; not at all while a change of its states is pressing, and for less, but ever
+    longer, soon after it.
     """
     if change is None or looked_at - change.at > HURRY:
         return trigger_interval
-    if change.is_sudden and looked_at < change.at:
+    if change.is_pressing:
         return timedelta(0)
     return min(trigger_interval, max(QUICKEST, (looked_at - change.at) / PATIENCE, took * BREATHER))
 
@@ -92,8 +96,10 @@ class States:
                 self._changes[detector.name] = Change(now, last is None or now - last.at > CALM)
 
     def looked(self, detector: Detector, took: timedelta) -> None:
-        """Note how long the detector's last look took."""
+        """Note that the detector has looked, in vain or not, and how long that took."""
         self._took[detector.name] = took
+        if (change := self._changes.get(detector.name)) is not None:
+            self._changes[detector.name] = replace(change, is_pressing=False)
 
     def rest(self, detector: Detector, looked_at: datetime) -> timedelta:
         """How long the detector rests after its last look, at `looked_at` (UTC)."""
@@ -110,4 +116,4 @@ FROM telemetry_channel c, LATERAL (
 ) AS newest
 WHERE c.item_id = ANY(%(items)s)
 """
-_LINK = "SELECT max(link_interval_id) FROM link_interval"
+_LINK = "SELECT max(link_interval_id) FROM link_interval WHERE split_part(source, '/', 1) <> 'replay'"

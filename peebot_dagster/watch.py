@@ -71,6 +71,8 @@ class Watch:
             self.off_duty = any(note.channel == OFF_DUTY for note in notes)
             if not notes or self.off_duty or any(_wakes(note, channels) for note in notes):
                 return
+            if time.monotonic() >= until:
+                return
 
 
 def _wakes(note: psycopg.Notify, channels: Collection[int]) -> bool:

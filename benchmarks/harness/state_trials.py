@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 import psycopg
@@ -16,6 +16,7 @@ from benchmarks.harness.own_stack import OwnStack
 from benchmarks.harness.report import progress
 from iss_simulator.feed import CLOCK_ITEM, GOOD
 from iss_simulator.signal_loss import LOST
+from peebot_dagster.states import CALM
 
 MODE, OXYGEN = "USLAB000012", "NODE3000010"
 STATES = (MODE, OXYGEN)
@@ -55,6 +56,8 @@ def state_trials(
     chance = random.Random()  # noqa: S311
     trials = []
     _send_states(source, 0)
+    # Else the first change is the second one within a minute, of which each next look costs a rest.
+    time.sleep((CALM + timedelta(seconds=5)).total_seconds())
     for index in range(1, count + 1):
         time.sleep(chance.uniform(*_PAUSE_S))
         trial = _trial(stack, source, seen, channels, index)

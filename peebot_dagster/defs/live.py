@@ -93,6 +93,7 @@ class LiveDetection:
         self._under_way = under_way
         self._detectors = {detector.name: detector for detector in detectors}
         self.clock = clock
+        self._states = states
         self._looks = Looks(connection, detectors, states)
         self._errors_before = {d.name: last_error(connection, d) for d in detectors}
         connection.commit()
@@ -104,14 +105,16 @@ class LiveDetection:
         When to look again if no notification comes (UTC), and the ids of the channels to be woken for.
         """
         agendas = self._looks.agendas(self.clock())
-        looked: set[str] = set()
+        looked: dict[str, timedelta] = {}
         for name, start, end in _pieces(agendas):
             if name in self.tick.errors:
                 continue
             if self.clock() >= until:
                 return self.clock(), frozenset()
+            began = self.clock()
             self._detect(self._detectors[name], start, end)
-            looked.add(name)
+            looked[name] = looked.get(name, timedelta(0)) + self.clock() - began
+            self._states.looked(self._detectors[name], looked[name])
         # What broke in this tick rests until the next.
         able = {name: agenda for name, agenda in agendas.items() if name not in self.tick.errors}
         again_at = min((agenda.again_at for agenda in able.values()), default=until)
@@ -119,7 +122,7 @@ class LiveDetection:
             again_at = self.clock()
         elif looked:
             now = self.clock()
-            rests = (max(QUICKEST, self._looks.rest(self._detectors[name], now)) for name in looked)
+            rests = (max(QUICKEST, self._states.rest(self._detectors[name], now)) for name in looked)
             again_at = min(again_at, now + min(rests))
         waking = [
             self._looks.waking(
@@ -146,7 +149,7 @@ class LiveDetection:
         self._unreported.add(detector.name, result.changed_hours)
         hours = [hour for hour, _ in steps(start, end, HOUR)]
         self._unreported.add_if_newer(detector.name, hours[-1])
-        self._looks.record(detector, hours, result, now, self.clock() - now)
+        self._looks.record(detector, hours, result, now)
         tick.news = tick.news or bool(result.new or result.retracted)
         tick.changes += len(result.new) + len(result.updated) + len(result.retracted)
         tick.hours |= set(hours)

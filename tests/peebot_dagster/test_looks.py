@@ -118,17 +118,17 @@ def test_a_change_ends_the_rest_and_the_next_ones_are_ever_longer_until_they_are
     None
 ):
     def rests(
-        changed_ago: float | None, took_s: float = 0, interval_s: float = 60, is_sudden: bool = True
+        changed_ago: float | None, took_s: float = 0, interval_s: float = 60, is_pressing: bool = False
     ) -> float:
-        change = None if changed_ago is None else Change(NOW - timedelta(seconds=changed_ago), is_sudden)
+        change = None if changed_ago is None else Change(NOW - timedelta(seconds=changed_ago), is_pressing)
         took = timedelta(seconds=took_s)
         return rest(timedelta(seconds=interval_s), NOW, change, took).total_seconds()
 
     assert rests(None) == 60
-    # The look came before the change; a state that flutters gives no reason to look without a rest.
-    assert rests(-30, took_s=0.5) == 0
-    assert rests(-30, is_sudden=False) == 1
-    assert rests(-30, took_s=0.5, is_sudden=False) == 0.5 * BREATHER
+    assert rests(-30, took_s=0.5, is_pressing=True) == 0
+    # The look came before the change, or the clock was set back.
+    assert rests(-30) == 1
+    assert rests(-30, took_s=0.5) == 0.5 * BREATHER
     assert rests(0) == 1
     assert rests(60) == 2
     assert rests(HURRY.total_seconds()) == 6
@@ -149,6 +149,13 @@ def test_the_newest_hour_is_looked_at_now_and_then_although_nothing_is_new() -> 
     ago = UNHURRIED.total_seconds()
 
     assert agenda_of(Quiet(), [stale(ago=ago), stale(NOON - HOUR, ago=ago)], [], NOW).hours == (NOON,)
+
+
+def test_an_hour_of_tomorrow_takes_no_look_from_the_present_one() -> None:
+    ago = UNHURRIED.total_seconds()
+    tomorrow = stale(NOON + 19 * HOUR, ago=ago)
+
+    assert agenda_of(Quiet(), [tomorrow, stale(ago=ago)], [], NOW).hours == (NOON,)
 
 
 def test_hours_are_settled_along_with_a_look_and_else_once_a_minute() -> None:

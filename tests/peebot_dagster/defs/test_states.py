@@ -62,6 +62,7 @@ def mode() -> Detector:
 def hurries_since(states: States, detector: Detector, moment: datetime) -> bool:
     """Whether a change of the detector's states was noted at that moment (UTC) and not later."""
     last = moment + HURRY
+    states.looked(detector, timedelta(0))
     hurries = states.rest(detector, moment) == QUICKEST and states.rest(detector, last) < SECOND * 10
     return hurries and states.rest(detector, last + SECOND) == detector.trigger_interval
 
@@ -135,11 +136,13 @@ def test_a_change_of_the_link_is_one_for_those_who_follow_it_and_a_heartbeat_is_
     live_link(NOW - 60 * SECOND, NOW)
     states.observe(connection, NOW)
     connection.execute("UPDATE link_interval SET last_seen_at = last_seen_at + interval '1 second'")
+    live_link(NOW, NOW + SECOND, "replay/1")
     states.observe(connection, NOW + SECOND)
     assert states.rest(follower, NOW) == follower.trigger_interval
 
     # A row that begins when the one before it did tells of a change, too.
     live_link(NOW - 60 * SECOND, NOW + 2 * SECOND, "another")
+    live_link(NOW - 60 * SECOND, NOW + 2 * SECOND, "replay/1")
     states.observe(connection, NOW + 2 * SECOND)
 
     assert hurries_since(states, follower, NOW + 2 * SECOND)
@@ -156,7 +159,11 @@ def test_a_state_that_flutters_ends_no_rest_until_it_has_been_calm_for_a_while(
         now = NOW + second * SECOND
         store_readings([(now, value)], MODE)
         states.observe(connection, now)
-        return not states.rest(mode, now - SECOND)
+        pressing = not states.rest(mode, now - SECOND)
+        states.looked(mode, SECOND / 4)
+        # However the look has ended, and whatever the clock says then.
+        assert states.rest(mode, now - SECOND) == 5 * SECOND
+        return pressing
 
     assert is_looked_at_once_after_a_change(1, 4)
     assert not is_looked_at_once_after_a_change(2, 16)
