@@ -55,7 +55,7 @@ def run_backfill(
         if state.written != told:
             told = state.written
             tell(f"{told:,} of {state.partitions:,} partitions, {time.monotonic() - began:.0f} s")
-        time.sleep(_POLL_S)
+        time.sleep(_POLL_S)  # a poll: Dagster tells no other process; no figure is taken from it
     if not state.succeeded:
         raise MendableError(f"the backfill ended as {state.status}: {state.error or 'see the logs'}")
     in_all = time.monotonic() - began

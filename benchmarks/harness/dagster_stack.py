@@ -74,4 +74,4 @@ def _wait_for(ready: Callable[[], bool], process: subprocess.Popen[bytes], name:
         if process.poll() is not None or time.monotonic() > deadline:
             tail = log.read_text(errors="replace").strip().splitlines()[-3:]
             raise MendableError(f"Dagster's {name} does not start: {' '.join(tail)}")
-        time.sleep(0.1)
+        time.sleep(0.1)  # a poll: a process that gets ready tells nobody

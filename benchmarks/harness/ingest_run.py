@@ -87,7 +87,7 @@ def _wait_until_stored(log: CommitLog, sent: int, daemon: IngestDaemon) -> None:
         if log.readings != known:
             known, since_s = log.readings, time.monotonic()
         daemon.require_alive()
-        time.sleep(0.02)
+        time.sleep(0.02)  # a poll, which also sees a daemon that has ended; the log has the moments
 
 
 def _rate_per_s(sends: Sequence[Send], looks: tuple[Look, ...]) -> float:

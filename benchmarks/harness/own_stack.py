@@ -55,7 +55,7 @@ class OwnStack:
             self.require_alive()
             if time.monotonic() > deadline:
                 raise MendableError(f"{what} within {timeout_s:.0f} s: no", _last_lines(self.home))
-            time.sleep(0.1)
+            time.sleep(0.1)  # a poll, which also sees a PeeBot that has ended
 
 
 @contextmanager

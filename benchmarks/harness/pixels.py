@@ -58,7 +58,7 @@ def commit_to_pixel_s(browser: Browser, live_url: str, database_url: str, n: int
             committed = time.time()
             connection.commit()
             delays.append(_shown(page, value) - committed)
-            time.sleep(PAUSE_S)
+            time.sleep(PAUSE_S)  # each value is shown before the next one is committed
     page.close()
     return delays
 
