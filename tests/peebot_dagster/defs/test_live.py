@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -10,40 +9,19 @@ import dagster as dg
 import psycopg
 import pytest
 
-from peebot_dagster.defs.detectors import RAN_WITHOUT_ERROR
 from peebot_dagster.defs.live import live_detection_sensors
 from peebot_dagster.defs.partitions import hour_key
 from peebot_dagster.defs.resources import Store
-from peebot_dagster.detection import stale_hours
-from peebot_dagster.detectors.detector import DetectedEvent, Detector, Window
-from peebot_dagster.detectors.unloadable import UnloadableDetector
+from peebot_dagster.detectors.detector import Detector
 from peebot_dagster.heard import CHANNELS_HEARD
 from peebot_dagster.looks import HOURS_PER_LOOK
-from tests.peebot_dagster.defs.visits import insert_event
+from tests.peebot_dagster.defs.ticks import materializations, skip_reason
 
 StoreReadings = Callable[..., None]
 Tick = Callable[..., dg.SensorResult]
 
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
-
-
-def materializations(result: dg.SensorResult) -> list[dg.AssetMaterialization]:
-    return [event for event in result.asset_events if isinstance(event, dg.AssetMaterialization)]
-
-
-def skip_reason(result: dg.SensorResult) -> str:
-    assert isinstance(result.skip_reason, dg.SkipReason)
-    return str(result.skip_reason.skip_message)
-
-
-def checks(result: dg.SensorResult) -> dict[dg.AssetKey, dg.AssetCheckEvaluation]:
-    """Whether the detectors ran without an error."""
-    return {
-        e.asset_key: e
-        for e in result.asset_events
-        if isinstance(e, dg.AssetCheckEvaluation) and e.check_name == RAN_WITHOUT_ERROR
-    }
 
 
 def test_a_tick_stores_the_event_and_reports_the_hour_it_belongs_to(
@@ -151,102 +129,6 @@ def test_an_hour_in_which_nothing_happens_is_reported_too_as_soon_as_it_is_looke
 
     assert told.partition == hour_key(day)
     assert told.metadata["jump"].value == 0
-
-
-def test_a_broken_detector_stops_no_other_and_is_reported_once_until_it_recovers(
-    connection: psycopg.Connection,
-    store_readings: StoreReadings,
-    tick: Tick,
-    jump: Detector,
-    broken: Detector,
-    day: datetime,
-) -> None:
-    store_readings([(day, 5), (day + 30 * MINUTE, 8)])
-
-    result = tick(broken, jump)
-
-    assert len(materializations(result)) == 1
-    check = checks(result)[dg.AssetKey("broken_events")]
-    assert checks(result)[dg.AssetKey("jump_events")].passed
-    assert not check.passed
-    assert check.description == "ZeroDivisionError: by design"
-    assert skip_reason(result).startswith("Failed: broken: ZeroDivisionError: by design. Looked at 1 hour")
-    assert stale_hours(connection, broken.name) == [day]
-
-    assert not tick(broken, jump).asset_events
-    repaired = type(jump)(name=broken.name)  # type: ignore[call-arg]
-    assert checks(tick(repaired))[dg.AssetKey("broken_events")].passed
-
-
-def test_a_tick_that_asks_for_a_run_says_in_its_log_why_a_detector_failed(
-    connection: psycopg.Connection,
-    store_readings: StoreReadings,
-    tick: Tick,
-    broken: Detector,
-    day: datetime,
-    capfd: pytest.CaptureFixture[str],
-) -> None:
-    store_readings([(day, 5)])
-    insert_event(connection, datetime.now(UTC) - MINUTE)
-
-    assert tick(broken).run_requests
-    assert "Failed: broken: ZeroDivisionError: by design." in capfd.readouterr().err
-
-
-def test_a_detector_that_does_not_load_retracts_nothing_and_says_why(
-    connection: psycopg.Connection, store_readings: StoreReadings, tick: Tick, jump: Detector, day: datetime
-) -> None:
-    store_readings([(day, 5), (day + 30 * MINUTE, 8)])
-    tick(jump)
-    stand_in = UnloadableDetector(jump.name, "no module named jump")
-
-    check = checks(tick(stand_in, late=MINUTE))[dg.AssetKey("jump_events")]
-
-    assert (check.passed, check.description) == (False, "ImportError: no module named jump")
-    rows = connection.execute("SELECT state FROM detected_event").fetchall()
-    assert rows == [("open",)]
-
-
-def test_a_detector_that_never_returns_is_left_alone_and_told_of_while_the_others_run_on(
-    connection: psycopg.Connection,
-    database_url: str,
-    instance: dg.DagsterInstance,
-    store_readings: StoreReadings,
-    jump: Detector,
-    day: datetime,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    # So soon does the server end the session of a watch that hangs.
-    monkeypatch.setattr("peebot_dagster.watch.LONGEST", timedelta(seconds=2))
-    begun, released = threading.Event(), threading.Event()
-
-    class Hanging(type(jump)):  # type: ignore[misc]
-        def detect(self, window: Window) -> list[DetectedEvent]:
-            begun.set()
-            released.wait()
-            return []
-
-    store_readings([(day, 5), (day + 30 * MINUTE, 8)])
-    sensor, twin = live_detection_sensors([Hanging(name="hanging"), jump], timedelta(0))
-
-    def tick(sensor: dg.SensorDefinition) -> dg.SensorResult:
-        context = dg.build_sensor_context(instance, resources={"store": Store(database_url=database_url)})
-        result = sensor(context)
-        assert isinstance(result, dg.SensorResult)
-        return result
-
-    with ThreadPoolExecutor(2) as threads:
-        try:
-            threads.submit(tick, sensor)
-            assert begun.wait(timeout=60)
-            result = threads.submit(tick, twin).result(timeout=60)
-        finally:
-            released.set()
-
-    check = checks(result)[dg.AssetKey("hanging_events")]
-    assert not check.passed
-    assert (check.description or "").endswith("UTC has not returned")
-    assert number_of_events(connection) == 1, "the other detector has run"
 
 
 def test_after_days_of_replay_the_newest_hours_come_first_and_the_rest_follows_tick_by_tick(
